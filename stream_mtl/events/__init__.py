@@ -1,0 +1,1 @@
+"""What happened: raw records become columns of events, and time comes forward."""

@@ -1,0 +1,1 @@
+"""What is known about one exposure, and what becomes true as time passes."""

@@ -1,0 +1,1 @@
+"""When knowing becomes teaching: delayed-feedback methods over transitions (never imports torch)."""

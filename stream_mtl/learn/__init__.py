@@ -1,0 +1,1 @@
+"""Examples to weights: features, batches, models, losses, trainer (torch begins here)."""

@@ -1,0 +1,1 @@
+"""Weights to something that a service may trust."""

@@ -1,0 +1,1 @@
+"""Scores while weights change."""

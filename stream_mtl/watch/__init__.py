@@ -1,0 +1,1 @@
+"""Was it right: calibration, quality and reports over matured labels."""
