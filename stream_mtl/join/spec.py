@@ -35,6 +35,11 @@ class TaskSpec:
     how: Aggregate = "first"  # how several events make one value
     waits: tuple[Millis, ...] = ()
 
+    @property
+    def regression(self) -> bool:
+        """Whether the task has a value beside its label."""
+        return self.value is not None or self.how == "count"
+
 
 @dataclass(frozen=True, slots=True)
 class ChainSpec:
