@@ -1,0 +1,132 @@
+"""One kind of child event: what is held back, which ids are remembered, and which records wait for their parent."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from stream_mtl.clock import END, Millis
+from stream_mtl.hashing import Hashes, hash_columns
+from stream_mtl.join.hold import Facts, Hold, nothing
+from stream_mtl.join.identity import exact_copies, judge
+from stream_mtl.join.keys import KeyIndex, Keys
+from stream_mtl.join.rows import Pile, Ring, Rows
+from stream_mtl.join.search import Ints
+from stream_mtl.join.shape import Shape
+from stream_mtl.join.spec import KindSpec
+
+WAITING, JOINED, OUTSIDE, ORPHAN = 0, 1, 2, 3
+"""What has become of a standing child."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiters:
+    """Standing records whose fate is open: the exposure they belong to (number and touched row, or -1), their row in `Ids`."""
+
+    facts: Facts
+    exposure: Ints
+    touched: Rows
+    id_row: Rows
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    @classmethod
+    def new(cls, facts: Facts, id_row: Rows) -> "Waiters":
+        """Return records of which nothing is known."""
+        none = np.full(len(facts), -1)
+        return cls(facts, none, none, id_row)
+
+    def take(self, rows: Rows) -> "Waiters":
+        """Return some of them."""
+        return Waiters(self.facts.take(rows), self.exposure[rows], self.touched[rows], self.id_row[rows])
+
+
+class Ids:
+    """Standing records of a kind that has an id, by that id, for as long as a repeat or a child may come.
+
+    Columns: hash (of the id), time (ms), state (WAITING to ORPHAN), joined (its time in the chain), touched
+    (the row of its exposure in `Touched`, or -1), prev (the record that stood before it under the same id, or -1).
+    """
+
+    def __init__(self, name: str, schema: pa.Schema, memory: Millis) -> None:
+        self.ring = Ring(hash=np.uint64, time=np.int64, state=np.int8, joined=np.int64, touched=np.int64, prev=np.int64)
+        self.pile = Pile(schema)
+        self.keys = Keys(KeyIndex(self.ring), self.pile, [name])
+        self.memory = memory
+
+    def append(self, hashes: Hashes, prior: Rows, facts: Facts) -> Rows:
+        """Remember standing records; `prior` are the rows that stood before them under the same id, or -1."""
+        self.pile.append(facts.fields)
+        values = {"hash": hashes, "time": facts.time, "state": WAITING, "joined": END, "touched": -1, "prev": prior}
+        rows = self.ring.append(len(facts), values)
+        order = np.argsort(hashes, kind="stable")
+        self.keys.index.insert(hashes[order], rows[order], prior[order] >= 0)
+        return rows
+
+    def forget(self, before: Millis) -> None:
+        """Drop what can no longer be repeated or named at or after `before`."""
+        self.ring.drop_before(self.ring.bisect("time", before - self.memory, self.ring.first))
+        self.pile.drop_before(self.ring.first)
+
+
+class Children:
+    """The state of one child kind."""
+
+    def __init__(self, kind: KindSpec, shape: Shape, schema: pa.Schema) -> None:
+        self.kind = kind
+        self.schema = schema
+        self.hold = Hold(schema)
+        self.ids = Ids(kind.id, schema, _memory(kind, shape)) if kind.id is not None else None
+        self.waiters = Waiters.new(nothing(schema), np.zeros(0, np.int64))
+        self._key = shape.chain.key
+
+    def standing(self, facts: Facts, account: dict[str, int]) -> Waiters:
+        """Take out duplicates and conflicts, remember the rest, and return it beside the older waiters."""
+        id_rows = np.full(len(facts), -1)
+        if len(facts) and self.ids is None:
+            stands = ~exact_copies(hash_columns([facts.column(name) for name in self._key]), facts)
+            account["duplicate"] += int((~stands).sum())
+            facts = facts.take(np.flatnonzero(stands))
+            id_rows = np.full(len(facts), -1)
+        elif len(facts) and self.ids is not None:
+            claims = self.ids.keys.claim([facts.column(str(self.kind.id))])
+            stands, clash = judge(claims, self.ids.ring, self.ids.pile, facts, self.ids.memory)
+            account["conflict"] += int(clash.sum())
+            account["duplicate"] += int((~stands & ~clash).sum())
+            facts = facts.take(np.flatnonzero(stands))
+            id_rows = self.ids.append(claims.hashes[stands], claims.prior[stands], facts)
+        new = Waiters.new(facts, id_rows)
+        return _both(self.waiters, new) if len(self.waiters) else new
+
+    def waiting(self) -> int:
+        """Return how many records have no fate yet."""
+        return len(self.hold) + len(self.waiters)
+
+
+def _both(old: Waiters, new: Waiters) -> Waiters:
+    join = np.concatenate
+    facts = Facts(
+        join([old.facts.time, new.facts.time]),
+        join([old.facts.partition, new.facts.partition]),
+        join([old.facts.position, new.facts.position]),
+        pa.concat_batches([old.facts.fields, new.facts.fields]),
+        np.arange(len(old) + len(new)),
+    )
+    return Waiters(
+        facts,
+        join([old.exposure, new.exposure]),
+        join([old.touched, new.touched]),
+        join([old.id_row, new.id_row]),
+    )
+
+
+def _memory(kind: KindSpec, shape: Shape) -> Millis:
+    remember = shape.chain.remember
+    assert kind.within is not None
+    namers = [
+        child.within + child.skew + remember
+        for child in shape.children
+        if child.parent is not None and kind.name in child.after and child.within is not None
+    ]
+    return max(kind.within + remember, *namers, 0)

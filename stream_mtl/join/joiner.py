@@ -1,0 +1,302 @@
+"""The join over columns: takes arrivals, holds them back until the watermark has passed, tells what became true."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stream_mtl.clock import BEGINNING, END, Millis
+from stream_mtl.events.types import Arrivals, Events
+from stream_mtl.events.watermark import Watermark
+from stream_mtl.hashing import Hashes
+from stream_mtl.join.belong import NOTHING_OPENED, Belonging, Fates, Opened
+from stream_mtl.join.children import JOINED, ORPHAN, OUTSIDE, WAITING, Children, Waiters
+from stream_mtl.join.exposures import Exposures, Touched
+from stream_mtl.join.hold import Facts, Hold
+from stream_mtl.join.identity import exact_copies, judge
+from stream_mtl.join.keys import Claims
+from stream_mtl.join.ripen import Ripener
+from stream_mtl.join.rows import Rows
+from stream_mtl.join.search import Ints
+from stream_mtl.join.shape import shape_of
+from stream_mtl.join.spec import ChainSpec
+from stream_mtl.join.transitions import Transitions
+from stream_mtl.join.values import Sums, add_up
+
+FATES = ("joined", "duplicate", "conflict", "outside", "late", "orphan", "malformed")
+Partition = tuple[str, int]
+
+
+class Joiner:
+    """One joiner partition: exposures and their children from some source partitions, to transitions.
+
+    What is told depends on the records below `positions` and their order within each source partition, not on
+    how they were cut into calls. Give arrivals with `admit`, then `tell` what has become true.
+    """
+
+    def __init__(
+        self, chain: ChainSpec, schemas: Mapping[str, pa.Schema], partitions: Sequence[Partition]
+    ) -> None:
+        self.chain = chain
+        self.shape = shape_of(chain)
+        self.positions: dict[Partition, int] = dict.fromkeys(partitions, 0)
+        self.watermarks = {partition: Watermark(chain.lateness) for partition in partitions}
+        self.counts = {kind.name: dict.fromkeys(FATES, 0) for kind in chain.kinds}
+        self.ignored = 0
+        self.told_before: Millis = BEGINNING  # everything before this has been told
+        root = chain.root.name
+        self.schemas = dict(schemas)
+        self.hold = Hold(schemas[root])
+        self.exposures = Exposures(self.shape, schemas[root])
+        self.touched = Touched(self.shape, schemas[root])
+        self.children = {k.name: Children(k, self.shape, schemas[k.name]) for k in self.shape.children}
+        self.ripener = Ripener(self.shape, self.exposures, self.touched)
+        ids = {name: children.ids for name, children in self.children.items()}
+        self._belonging = Belonging(self.shape, self.exposures, self.touched, ids)
+        self._linked = 0  # touched rows below this can be found by key
+
+    def admit(self, arrivals: Arrivals) -> None:
+        """Take what one poll gave of one source partition. Late records are counted and left out."""
+        partition = (arrivals.source, arrivals.partition)
+        self.positions[partition] = arrivals.next
+        self.ignored += arrivals.ignored
+        for kind in arrivals.malformed.kind:
+            self.counts[kind or self.chain.root.name]["malformed"] += 1
+        for events, late in self._late(self.watermarks[partition], arrivals.events):
+            count = int(late.sum())
+            self.counts[events.kind]["late"] += count
+            hold = self.hold if events.kind == self.chain.root.name else self.children[events.kind].hold
+            hold.add(_without(events, late) if count else events, arrivals.partition)
+
+    def watermark(self) -> Millis:
+        """Return the time that every source partition has passed."""
+        values = [watermark.value for watermark in self.watermarks.values()]
+        return min((BEGINNING if value is None else value for value in values), default=BEGINNING)
+
+    def end(self) -> Millis:
+        """Return the watermark at the end of input: just past the latest event of any partition."""
+        latest = [w.greatest for w in self.watermarks.values() if w.greatest is not None]
+        return max(latest) + 1 if latest else BEGINNING
+
+    def tell(self, upto: Millis | None = None) -> list[Transitions]:
+        """Tell what has become true before the watermark (or before `upto`, if that is later), in order."""
+        before = max(self.watermark(), BEGINNING if upto is None else upto)
+        if before <= self.told_before:
+            return []
+        roots = self.hold.release(before)
+        facts = {name: children.hold.release(before) for name, children in self.children.items()}
+        told = []
+        for stop, some_roots, some in self._slices(roots, facts, before):
+            transitions = self._slice(some_roots, some, stop)
+            if transitions is not None:
+                told.append(transitions)
+            self.told_before = stop
+        return told
+
+    def accounts(self) -> dict[str, dict[str, int]]:
+        """Return, per kind, how many records met which fate; they add up to the records read."""
+        accounts = {kind: dict(counts) for kind, counts in self.counts.items()}
+        accounts[self.chain.root.name]["waiting"] = len(self.hold)
+        for name, children in self.children.items():
+            accounts[name]["waiting"] = children.waiting()
+        return accounts
+
+    def _late(
+        self, watermark: Watermark, events: tuple[Events, ...]
+    ) -> Iterator[tuple[Events, npt.NDArray[np.bool_]]]:
+        if len(events) == 1:
+            yield events[0], watermark.advance(events[0].time)
+            return
+        if not events:
+            return
+        order = np.argsort(np.concatenate([e.position for e in events]), kind="stable")
+        late = np.empty(len(order), np.bool_)
+        late[order] = watermark.advance(np.concatenate([e.time for e in events])[order])
+        cuts = np.cumsum([len(e) for e in events])[:-1]
+        yield from zip(events, np.split(late, cuts), strict=True)
+
+    def _slices(
+        self, roots: Facts, facts: dict[str, Facts], before: Millis
+    ) -> Iterator[tuple[Millis, Facts, dict[str, Facts]]]:
+        """Cut what was released so that the facts of one slice span at most `remember`.
+
+        Then whether an exposure is still known at some moment of a slice never depends on that same slice.
+        """
+        span = max(self.chain.remember, 1)
+        starts = dict.fromkeys(facts, 0)
+        start = 0
+        while True:
+            left = [int(f.time[starts[name]]) for name, f in facts.items() if starts[name] < len(f)]
+            if start < len(roots):
+                left.append(int(roots.time[start]))
+            if not left:
+                yield before, roots.slice(0, 0), {name: f.slice(0, 0) for name, f in facts.items()}
+                return
+            limit = min(left) + span
+            stops = {name: int(np.searchsorted(f.time, limit)) for name, f in facts.items()}
+            stop = int(np.searchsorted(roots.time, limit))
+            some = {name: f.slice(starts[name], stops[name]) for name, f in facts.items()}
+            some_roots = roots.slice(start, stop)
+            start, starts = stop, stops
+            done = start == len(roots) and all(starts[name] == len(f) for name, f in facts.items())
+            yield (before if done else min(limit, before)), some_roots, some
+            if done:
+                return
+
+    def _slice(self, roots: Facts, facts: dict[str, Facts], before: Millis) -> Transitions | None:
+        """Process the facts of [told_before, before), then tell everything due in it."""
+        numbers, opened = self._open(roots)
+        events: list[tuple[Rows, Ints]] = []
+        sums: dict[str, Sums] = {}
+        for kind in self.shape.children:
+            children = self.children[kind.name]
+            waiters = children.standing(facts[kind.name], self.counts[kind.name])
+            if len(waiters):
+                fates = self._belonging.fates(children, waiters, opened, before)
+                self._record(children, waiters, fates, events, sums)
+        fresh = np.arange(self._linked, self.touched.ring.next)
+        self.touched.settle(np.unique(np.concatenate([fresh, *(rows for rows, _ in events)])))
+        transitions = self.ripener.tell(numbers, events, sums, before)
+        self._keep_values(sums)
+        self.exposures.keys.index.insert(opened.hashes, opened.number, opened.known)
+        if self.exposures.has_id_index:
+            self.exposures.ids.index.insert(opened.id_hashes, opened.id_number, opened.id_known)
+        self.touched.link(fresh)
+        self._linked = self.touched.ring.next
+        self._forget(before)
+        return transitions
+
+    def _open(self, roots: Facts) -> tuple[Ints, Opened]:
+        """Open an exposure for every root that stands."""
+        exposures, root = self.exposures, self.chain.root
+        counts = self.counts[root.name]
+        if len(roots) == 0:
+            return np.zeros(0, np.int64), NOTHING_OPENED
+        by_key = exposures.keys.claim([roots.column(name) for name in self.chain.key])
+        by_id = by_key
+        if root.id is None:
+            stands, clash = ~exact_copies(by_key.hashes, roots), np.zeros(len(roots), np.bool_)
+        else:
+            if exposures.has_id_index:
+                by_id = exposures.ids.claim([roots.column(root.id)])
+            memory = self.shape.life + self.chain.remember
+            stands, clash = judge(by_id, exposures.ring, exposures.pile, roots, memory)
+        counts["conflict"] += int(clash.sum())
+        counts["duplicate"] += int((~stands & ~clash).sum())
+        counts["joined"] += int(stands.sum())
+        chosen = self._numbering(roots, np.flatnonzero(stands))
+        kept = roots.take(chosen)
+        id_hashes = by_id.hashes[chosen] if exposures.has_id_index else None
+        numbers = exposures.append(kept.time, by_key.hashes[chosen], id_hashes, kept.fields)
+        place = np.full(len(roots), -1)
+        place[chosen] = np.arange(len(chosen))
+        first = int(numbers[0]) if len(numbers) else 0
+        return numbers, Opened(*_sorted(by_key, place, kept.time, first), *_sorted(by_id, place, kept.time, first))
+
+    def _numbering(self, roots: Facts, stands: Rows) -> Rows:
+        """Return the standing rows in the order of their numbers: exposures of one instant go by key."""
+        time = roots.time[stands]
+        tied = np.zeros(len(stands), np.bool_)
+        tied[1:] = time[1:] == time[:-1]
+        tied[:-1] |= tied[1:]
+        places = np.flatnonzero(tied)
+        if len(places) == 0:
+            return stands
+        columns = [roots.take(stands[places]).column(name) for name in self.chain.key]
+        names = [f"key{i}" for i in range(len(columns))]
+        table = pa.table([pa.array(time[places]), *columns], names=["time", *names])
+        order = _sort(table, ["time", *names])
+        stands = stands.copy()
+        stands[places] = stands[places[order]]
+        return stands
+
+    def _record(
+        self,
+        children: Children,
+        waiters: Waiters,
+        fates: Fates,
+        events: list[tuple[Rows, Ints]],
+        sums: dict[str, Sums],
+    ) -> None:
+        """Write the fates of one kind's children into the state, and keep those that go on waiting."""
+        kind, counts = children.kind, self.counts[children.kind.name]
+        counts["outside"] += int((fates.state == OUTSIDE).sum())
+        counts["orphan"] += int((fates.state == ORPHAN).sum())
+        joined = np.flatnonzero(fates.state == JOINED)
+        counts["joined"] += len(joined)
+        touched, time = fates.touched[joined], fates.time[joined]
+        untouched = np.flatnonzero(touched < 0)
+        if len(untouched):
+            touched[untouched] = self.touched.touch(self.exposures, fates.exposure[joined[untouched]])
+        fates.touched[joined] = touched
+        if len(joined):
+            self._note(children, waiters.facts.take(joined), touched, time, events, sums)
+        if children.ids is not None:
+            ids = children.ids.ring
+            kept = waiters.id_row >= ids.first
+            rows = waiters.id_row[kept]
+            ids.put("state", rows, fates.state[kept])
+            ids.put("joined", rows, fates.time[kept])
+            ids.put("touched", rows, fates.touched[kept])
+        open_ = np.flatnonzero(fates.state == WAITING)
+        still = waiters.take(open_)
+        children.waiters = Waiters(still.facts, fates.exposure[open_], fates.touched[open_], still.id_row)
+
+    def _note(
+        self,
+        children: Children,
+        facts: Facts,
+        touched: Rows,
+        time: Ints,
+        events: list[tuple[Rows, Ints]],
+        sums: dict[str, Sums],
+    ) -> None:
+        name, ring = children.kind.name, self.touched.ring
+        order = np.lexsort((time, touched))
+        rows, times = touched[order], time[order]
+        begins = np.ones(len(rows), np.bool_)
+        begins[1:] = rows[1:] != rows[:-1]
+        ends = np.append(begins[1:], True)
+        new = begins & (ring.get(f"first.{name}", rows) == END)
+        ring.put(f"first.{name}", rows[new], times[new])
+        ring.put(f"last.{name}", rows[ends], times[ends])
+        due = np.ones(len(rows), np.bool_) if name in self.shape.named else new
+        self.ripener.expect(name, rows[due], times[due])
+        events.append((rows[begins], times[begins]))
+        tasks = [task for task in self.chain.tasks if task.event == name and task.regression]
+        if tasks:
+            sums[name] = add_up(name, tasks, self.touched, touched, time, facts, self.chain.max_events)
+
+    def _keep_values(self, sums: dict[str, Sums]) -> None:
+        for running in sums.values():
+            last = np.append(running.touched[1:] != running.touched[:-1], True)
+            for task, values in running.values.items():
+                self.touched.ring.put(f"value.{task}", running.touched[last], values[last])
+
+    def _forget(self, before: Millis) -> None:
+        self.exposures.forget(before)
+        self.touched.forget(before)
+        for children in self.children.values():
+            if children.ids is not None:
+                children.ids.forget(before)
+
+
+def _sort(table: pa.Table, names: list[str]) -> Rows:
+    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in names])
+    return order.to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _sorted(
+    claims: Claims, place: Rows, time: Ints, first: int
+) -> tuple[Hashes, Ints, Ints, npt.NDArray[np.bool_]]:
+    """Return (hash, time, number, may be known already) of the chosen rows, in order of hashes."""
+    order = claims.order[place[claims.order] >= 0]
+    chosen = place[order]
+    return claims.hashes[order], time[chosen], first + chosen, claims.prior[order] >= 0
+
+
+def _without(events: Events, late: npt.NDArray[np.bool_]) -> Events:
+    kept = np.flatnonzero(~late)
+    return Events(events.kind, events.position[kept], events.time[kept], events.fields.take(pa.array(kept)))

@@ -1,0 +1,113 @@
+"""What follows from a chain's declaration alone: order of kinds, ends of windows, and when anything can be due."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream_mtl.clock import END, Millis
+from stream_mtl.join.search import Ints
+from stream_mtl.join.spec import ChainSpec, KindSpec, TaskSpec
+
+Basis = tuple[str, Millis]
+"""A due time: so many milliseconds after an event of a kind (the root: after the exposure)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A chain spec with everything that the columns need worked out once."""
+
+    chain: ChainSpec
+    children: tuple[KindSpec, ...]  # parents before children
+    life: Millis  # of an exposure to which nothing happens
+    untouched_end: Mapping[str, Millis]  # kind -> end of its window, from the exposure, if nothing happens
+    root_offsets: tuple[Millis, ...]  # times after the exposure at which something may be due
+    dues: Mapping[str, tuple[Millis, ...]]  # child kind -> times after its (first) event likewise
+    named: frozenset[str]  # kinds that another kind names as its parent
+    tasks_of: Mapping[str, int]  # kind -> bits of the tasks that ask for it
+
+    def ends(self, exposed: Ints, first: Mapping[str, Ints], last: Mapping[str, Ints]) -> dict[str, Ints]:
+        """Return the end of every kind's window, per exposure (decision 1, section 4). END in `first`: not yet.
+
+        `last` may hold events after the moment asked about: they can only come while the end of their own
+        window is still ahead, and then so is the end that is asked for.
+        """
+        root = self.chain.root.name
+        ends: dict[str, Ints] = {}
+        for kind in self.children:
+            assert kind.within is not None
+            end = np.full(len(exposed), -END)
+            for parent in kind.after:
+                if parent == root:
+                    candidate = exposed + kind.within
+                elif kind.parent is not None:
+                    happened = first[parent] < END
+                    later = np.maximum(last[parent] + kind.within, ends[parent])
+                    candidate = np.where(happened, later, ends[parent])
+                else:
+                    candidate = np.where(first[parent] < END, first[parent] + kind.within, ends[parent])
+                end = np.maximum(end, candidate)
+            ends[kind.name] = end
+        return ends
+
+    def start_of(self, task: TaskSpec) -> str | None:
+        """Return the kind whose first event starts the task's clock; None: the exposure."""
+        return None if task.given is None else self.task(task.given).event
+
+    def task(self, name: str) -> TaskSpec:
+        """Return the task of that name. Raises KeyError if there is none."""
+        return next(t for t in self.chain.tasks if t.name == name)
+
+    @property
+    def waits(self) -> tuple[Millis, ...]:
+        """All waits of all tasks, ascending."""
+        return tuple(sorted({wait for task in self.chain.tasks for wait in task.waits}))
+
+
+def shape_of(chain: ChainSpec) -> Shape:
+    """Work a chain spec out. Raises ValueError for a cycle or an unknown kind."""
+    children = _parents_first(chain)
+    untouched: dict[str, Millis] = {}
+    due: dict[str, set[Basis]] = {}
+    root = chain.root.name
+    for kind in children:
+        assert kind.within is not None
+        untouched[kind.name] = max(kind.within if p == root else untouched[p] for p in kind.after)
+        due[kind.name] = set()
+        for parent in kind.after:
+            due[kind.name] |= {(parent, kind.within)} | due.get(parent, set())
+    bases = set().union(*due.values()) | {
+        (_start_kind(chain, task), wait) for task in chain.tasks for wait in task.waits
+    }
+    return Shape(
+        chain=chain,
+        children=children,
+        life=max(untouched.values()),
+        untouched_end=untouched,
+        root_offsets=tuple(sorted({offset for kind, offset in bases if kind == root})),
+        dues={k.name: tuple(sorted({o for kind, o in bases if kind == k.name})) for k in children},
+        named=frozenset(p for k in children if k.parent is not None for p in k.after if p != root),
+        tasks_of={
+            k.name: sum(1 << i for i, task in enumerate(chain.tasks) if task.event == k.name) for k in chain.kinds
+        },
+    )
+
+
+def _start_kind(chain: ChainSpec, task: TaskSpec) -> str:
+    if task.given is None:
+        return chain.root.name
+    return next(t.event for t in chain.tasks if t.name == task.given)
+
+
+def _parents_first(chain: ChainSpec) -> tuple[KindSpec, ...]:
+    done: list[KindSpec] = []
+    names = {chain.root.name}
+    waiting = list(chain.kinds[1:])
+    while waiting:
+        ready = [kind for kind in waiting if set(kind.after) <= names]
+        if not ready:
+            raise ValueError(f"kinds {[k.name for k in waiting]} come after each other, or after an unknown kind")
+        done += ready
+        names |= {kind.name for kind in ready}
+        waiting = [kind for kind in waiting if kind.name not in names]
+    return tuple(done)
