@@ -1,0 +1,137 @@
+"""The command line: each command parses its arguments and calls one function."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
+
+from stream_mtl import __version__
+from stream_mtl.config.load import Loaded, examine, load
+from stream_mtl.config.show import as_json, as_toml, json_schema
+from stream_mtl.errors import ConfigError, StreamMtlError
+
+EPILOG = (
+    "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, "
+    "3 bad input, 4 bad state, 5 fenced, 6 unavailable."
+)
+
+
+class Commands(TyperGroup):
+    """Commands that answer an error of ours with one line and its exit code instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. With --debug, errors keep their traceback."""
+        try:
+            return super().invoke(ctx)
+        except StreamMtlError as error:
+            if ctx.params.get("debug"):
+                raise
+            complain(error)
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, epilog=EPILOG, pretty_exceptions_enable=False, rich_markup_mode="rich"
+)
+config_app = typer.Typer(no_args_is_help=True)
+app.add_typer(config_app, name="config", help="Look at a configuration, and check it.")
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The TOML file.", show_default=False)]
+Overrides = Annotated[
+    list[str],
+    typer.Option("-X", metavar="KEY=VALUE", help="Override one value; wins over file and environment."),
+]
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    app(prog_name="stream-mtl")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"stream-mtl {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def stream_mtl(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Join impressions, clicks and late conversions; learn, serve and watch.
+
+    Examples:
+
+    stream-mtl config validate site.toml
+
+    stream-mtl config show site.toml --origin -X learn.batch_size=128
+
+    STREAM_MTL__LEARN__SEED=7 stream-mtl config show site.toml
+    """
+
+
+@config_app.command("show")
+def config_show(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006 (typer wants a list, and never changes it)
+    origin: Annotated[bool, typer.Option("--origin", help="Say where each value comes from.")] = False,
+    as_json_: Annotated[bool, typer.Option("--json", help="JSON instead of TOML.")] = False,
+) -> None:
+    """Print the effective configuration: defaults, file, environment, -X, the later the stronger.
+
+    Examples:
+
+    stream-mtl config show site.toml --origin
+
+    stream-mtl config show site.toml --json -X learn.batch_size=128
+    """
+    write = as_json if as_json_ else as_toml
+    typer.echo(write(loaded(config, overrides), origin), nl=False)
+
+
+@config_app.command("validate")
+def config_validate(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Check a configuration, and list everything that is wrong with it (exit code 2).
+
+    Example: stream-mtl config validate site.toml
+    """
+    _, problems = examine(config, os.environ, overrides)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    say(f"{config}: valid")
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON Schema of configuration files, for editors.
+
+    Example: stream-mtl config schema > stream-mtl.schema.json
+    """
+    typer.echo(json_schema(), nl=False)
+
+
+def loaded(config: Path, overrides: list[str]) -> Loaded:
+    """Return the configuration that a command was given."""
+    return load(config, os.environ, overrides)
+
+
+def say(message: str) -> None:
+    """Print a message for a person: on stderr, as stdout is for data."""
+    Console(stderr=True).print(Text(message), soft_wrap=True)
+
+
+def complain(error: StreamMtlError) -> None:
+    """Print what is wrong, a red line for each fault."""
+    console = Console(stderr=True)
+    for line in str(error).splitlines():
+        console.print(Text(f"error: {line}", style="red"), soft_wrap=True)

@@ -1,0 +1,18 @@
+"""One configuration for all processes: a TOML file, under the environment, under the command line."""
+
+from stream_mtl.config.chains import chain_spec, limits, window
+from stream_mtl.config.columns import event_specs, read_schemas
+from stream_mtl.config.load import Loaded, examine, load
+from stream_mtl.config.sections import Config
+
+__all__ = [
+    "Config",
+    "Loaded",
+    "chain_spec",
+    "event_specs",
+    "examine",
+    "limits",
+    "load",
+    "read_schemas",
+    "window",
+]

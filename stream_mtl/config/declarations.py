@@ -1,0 +1,177 @@
+"""What a user declares: the chain, its events, the tasks asked about them, and the features."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from stream_mtl.clock import HOUR
+from stream_mtl.config.section import Count, Floats, Section
+from stream_mtl.config.units import Duration
+from stream_mtl.config.values import (
+    Method,
+    MethodName,
+    Names,
+    PathInFolder,
+    Scalar,
+    SourceName,
+)
+from stream_mtl.events.types import FieldType
+from stream_mtl.join.spec import Aggregate
+
+
+class Chain(Section):
+    """What belongs together: one chain is everything known about one exposure."""
+
+    key: Names = Field(
+        min_length=1,
+        description="The field or fields that every event of a chain carries.",
+        examples=["exposure_id"],
+    )
+    lateness: Duration = Field(
+        default=0, description="How far events may be out of order within one source partition."
+    )
+    remember: Duration = Field(
+        default=HOUR,
+        description="How long after the last moment a child could come an exposure is still known.",
+    )
+    max_events: Count = Field(
+        default=1_000,
+        description="Events of one kind in one exposure that count towards values; more are joined only.",
+    )
+    features_on_final: bool = Field(
+        default=False, description="Whether `final` tellings carry the fields even if no method needs it."
+    )
+
+
+class Event(Section):
+    """One kind of event. The root has no `after`; every other kind has `after` and `within`."""
+
+    source: SourceName = Field(
+        description="Where the events are: files:GLOB or kafka:TOPIC.",
+        examples=["files:events/clicks/*.avro"],
+    )
+    time: str = Field(min_length=1, description="The field that holds the event time.", examples=["ts"])
+    time_unit: Literal["s", "ms", "us", "ns"] = Field(
+        default="ms", description="The unit of a numeric `time`."
+    )
+    time_format: str | None = Field(
+        default=None, min_length=1, description="The strptime format of a textual `time` (UTC)."
+    )
+    id: str | None = Field(
+        default=None, min_length=1, description="The field that makes two records the same event."
+    )
+    after: Names = Field(
+        default=(), description="The kind or kinds that this one follows, the preferred first."
+    )
+    before: str | None = Field(
+        default=None, description="The kind that this one precedes: served scores only."
+    )
+    within: Duration | None = Field(
+        default=None, description="How long after (or before) that event it still belongs to it, inclusive."
+    )
+    parent: str | None = Field(
+        default=None, min_length=1, description="The field that holds the `id` of the event it follows."
+    )
+    skew: Duration = Field(
+        default=0, description="How far it may precede the event it follows: clocks differ."
+    )
+    where: dict[str, Scalar] = Field(
+        default={}, description="Field values that tell this kind apart in a source shared by several."
+    )
+    fields: dict[str, FieldType] = Field(
+        default={}, description="Types of fields, by name; they win over the schema's."
+    )
+    schema_path: PathInFolder | None = Field(
+        default=None, alias="schema", description="An Avro schema file (.avsc) that says the fields' types."
+    )
+
+
+class Task(Section):
+    """One question about an exposure: did `event` happen, or what was its `value`."""
+
+    event: str = Field(description="The kind of event that is the label.", examples=["click"])
+    given: str | None = Field(
+        default=None, description="The task on whose positives alone this one is defined."
+    )
+    value: str | None = Field(
+        default=None, min_length=1, description="A numeric field of the event, to be predicted."
+    )
+    how: Aggregate = Field(default="first", description="How several events make one value.")
+    method: MethodName = Field(
+        default=Method("wait"),
+        description='How late labels are treated: "wait" (to the end), "wait:15m", "fnw", ...',
+    )
+    weight: float = Field(default=1.0, ge=0, description="The weight of the task's loss.")
+    transform: Literal["none", "log1p"] = Field(
+        default="none", description="What is done to a value before it is learned."
+    )
+    loss: Literal["default", "squared", "absolute", "huber"] = Field(
+        default="default",
+        description="The loss of a value task (default: squared); labels have the method's loss.",
+    )
+
+
+class Feature(Section):
+    """What every feature has."""
+
+    field: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The field of the root event; the feature's own name when absent.",
+    )
+
+
+class Categorical(Feature):
+    """An id or a text, embedded."""
+
+    type: Literal["categorical"] = Field(description="One value of an open set.", examples=["categorical"])
+    dim: Count = Field(default=16, description="Width of the embedding.")
+    buckets: Count | None = Field(
+        default=None, description="Hash into so many rows; absent: a table that grows."
+    )
+    share: str | None = Field(default=None, description="The feature whose embedding table this one uses.")
+    admit: Count = Field(
+        default=1, description="How often an id must be seen before it gets a row of its own."
+    )
+    evict_after: Duration | None = Field(
+        default=None, description="Event time after which an unseen id loses its row."
+    )
+
+
+class Numeric(Feature):
+    """A number."""
+
+    type: Literal["numeric"] = Field(
+        description="A number, scaled or cut into buckets.", examples=["numeric"]
+    )
+    log1p: bool = Field(default=False, description="Take sign(x) log(1 + |x|) first.")
+    limits: Annotated[Floats, Field(min_length=2, max_length=2)] | None = Field(
+        default=None,
+        description="Clip to [low, high] and scale to 0..1; absent: standardised as the stream goes.",
+    )
+    boundaries: Floats = Field(default=(), description="Cut into buckets here and embed the bucket.")
+    dim: Count = Field(default=8, description="Width of the embedding of buckets.")
+
+
+class Sequence(Feature):
+    """Several ids or texts, embedded and pooled."""
+
+    type: Literal["sequence"] = Field(description="An array of values of an open set.", examples=["sequence"])
+    dim: Count = Field(default=16, description="Width of the embedding.")
+    buckets: Count | None = Field(
+        default=None, description="Hash into so many rows; absent: a table that grows."
+    )
+    share: str | None = Field(default=None, description="The feature whose embedding table this one uses.")
+    admit: Count = Field(
+        default=1, description="How often an id must be seen before it gets a row of its own."
+    )
+    evict_after: Duration | None = Field(
+        default=None, description="Event time after which an unseen id loses its row."
+    )
+    pooling: Literal["mean", "sum", "max"] = Field(
+        default="mean", description="How the embeddings become one."
+    )
+    max_items: Count = Field(default=50, description="Items that are used; the last ones.")
+
+
+AnyFeature: TypeAlias = Annotated[Categorical | Numeric | Sequence, Field(discriminator="type")]

@@ -1,0 +1,193 @@
+"""The sections of a configuration: one class each, with every key, its default and its meaning."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from stream_mtl.clock import DAY, HOUR, MINUTE, SECOND
+from stream_mtl.config.declarations import AnyFeature, Chain, Event, Task
+from stream_mtl.config.section import Count, Rate, Section, Widths
+from stream_mtl.config.units import Duration, Size
+from stream_mtl.config.values import Listed, Names, PathInFolder, Secret, SecretPath
+
+
+class Model(Section):
+    """The shape of the model: encoders, interaction, sharing, towers, relation."""
+
+    name: Literal["shared_bottom", "mmoe", "ple"] = Field(
+        default="shared_bottom", description="How the tasks share what is learned."
+    )
+    interaction: Literal["none", "fm", "dcn"] = Field(
+        default="none", description="Interaction before the shared part."
+    )
+    bottom: Widths = Field(default=(64, 32), description="Widths of the shared layers, or of every expert.")
+    towers: Widths = Field(default=(32,), description="Widths of each task's own layers.")
+    experts: Count = Field(default=4, description="Shared experts (mmoe, ple).")
+    own_experts: Count = Field(default=2, description="Experts of each task (ple).")
+    levels: Count = Field(default=1, description="Extraction levels (ple).")
+    relation: Literal["independent", "esmm", "dbmtl", "gmsl", "aitm"] = Field(
+        default="independent", description="How one task's output enters another's."
+    )
+    norm: Literal["layer", "batch", "none"] = Field(
+        default="layer", description="Normalisation in each layer."
+    )
+    activation: Literal["relu", "leaky_relu", "gelu", "tanh"] = Field(
+        default="relu", description="After each layer."
+    )
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of activations dropped while learning."
+    )
+
+
+class Learn(Section):
+    """How the model learns."""
+
+    batch_size: Count = Field(default=256, description="Rows of the log in one minibatch.")
+    learning_rate: Rate = Field(default=1e-3, description="Step of the dense weights.")
+    embedding_learning_rate: Rate = Field(default=1e-2, description="Step of the embedding rows.")
+    balance: Literal["fixed", "uncertainty", "gradnorm", "pcgrad"] = Field(
+        default="fixed", description="How the tasks' losses are weighed against each other."
+    )
+    clip_norm: Rate | None = Field(
+        default=None, description="Greatest norm of the gradient; absent: not clipped."
+    )
+    seed: int = Field(default=0, ge=0, lt=1 << 63, description="Of all that is random.")
+    threads: Count = Field(
+        default=1, description="Threads of the trainer; part of what makes a run repeatable."
+    )
+    checkpoint_every: Duration = Field(default=5 * MINUTE, description="Event time between two checkpoints.")
+    snapshot_every: Duration = Field(default=5 * MINUTE, description="Event time between two snapshots.")
+    flush_after: Duration = Field(
+        default=2 * SECOND, description="Live only: an unfilled minibatch waits no longer."
+    )
+
+
+class Limits(Section):
+    """What a record may be at most; beyond, it is malformed and the stream goes on."""
+
+    max_record_bytes: Size = Field(default=1 << 20, description="Of one record.")
+    max_items: Count = Field(default=10_000, description="Of one array.")
+    max_key_bytes: Size = Field(default=1_024, description="Of one key or id.")
+
+
+class Join(Section):
+    """The joiner: its log, its state, its patience."""
+
+    path: PathInFolder = Field(
+        default="log", validate_default=True, description="Folder of the log of transitions."
+    )
+    state: PathInFolder = Field(default="state", validate_default=True, description="Folder of checkpoints.")
+    block_rows: Count = Field(default=65_536, description="Rows of the log after which a block is written.")
+    block_every: Duration = Field(
+        default=SECOND, description="Live only: a block is written at least so often."
+    )
+    checkpoint_every: Duration = Field(
+        default=MINUTE, description="Time between two checkpoints of the state."
+    )
+    idle_after: Duration = Field(
+        default=30 * SECOND, description="A partition so long silent no longer holds others back."
+    )
+    label_stall: Duration = Field(
+        default=10 * MINUTE, description="How long a kind that fell silent holds the watermark."
+    )
+    max_future_skew: Duration = Field(
+        default=HOUR, description="An event further in the future than this is malformed."
+    )
+    limits: Limits = Field(default_factory=Limits, description="What a record may be at most.")
+
+
+class Publish(Section):
+    """Where snapshots go."""
+
+    path: PathInFolder = Field(
+        default="snapshots", validate_default=True, description="Folder of the snapshots."
+    )
+    keep: Count = Field(default=20, description="Full snapshots that are kept, with their deltas.")
+    full_every: Count = Field(
+        default=12, description="Every so many snapshots one is full, the others are deltas."
+    )
+
+
+class Serve(Section):
+    """The scorer."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65_535, description="Port to listen on; 0: any free one.")
+    poll_every: Duration = Field(default=2 * SECOND, description="How often a new snapshot is looked for.")
+    max_body: Size = Field(default=1 << 20, description="Of one request.")
+    max_rows: Count = Field(default=1_000, description="Candidates in one request.")
+    timeout: Duration = Field(default=5 * SECOND, description="For one request.")
+    token_file: SecretPath | None = Field(
+        default=None, description="File of accepted bearer tokens, one a line."
+    )
+
+
+class Watch(Section):
+    """What is measured of the served scores."""
+
+    windows: Annotated[tuple[Duration, ...], Listed] = Field(
+        default=(HOUR, DAY), description="Sliding windows of event time, beside the whole life."
+    )
+    bins: Count = Field(default=10, description="Bins of the reliability diagram.")
+    slices: Names = Field(default=(), description="Features by whose values readings are split.")
+    max_slices: Count = Field(
+        default=50, description="Values of one slice that are told apart; the rest is `other`."
+    )
+    min_examples: Count = Field(default=100, description="Below this many examples a reading is absent.")
+
+
+class DeadLetters(Section):
+    """Where records go that are no events."""
+
+    path: PathInFolder = Field(
+        default="dead-letters", validate_default=True, description="Folder of the dead letters."
+    )
+    max_bytes: Size = Field(default=1 << 30, description="Beyond, the oldest are dropped.")
+    keep: Duration = Field(default=7 * DAY, description="How long a dead letter is kept.")
+
+
+class Kafka(Section):
+    """The broker behind kafka: sources."""
+
+    bootstrap_servers: str = Field(
+        default="localhost:9092", min_length=1, description="Brokers, comma-separated."
+    )
+    group: str = Field(
+        default="stream-mtl", min_length=1, description="Consumer group: a mirror for lag tools only."
+    )
+    registry_url: str | None = Field(default=None, min_length=1, description="Schema registry.")
+    security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
+        default="plaintext", description="How the connection is secured."
+    )
+    mechanism: Literal["plain", "scram-sha-256", "scram-sha-512"] = Field(
+        default="scram-sha-512", description="How a user shows who he is (sasl_*)."
+    )
+    user: str | None = Field(default=None, min_length=1, description="The user (sasl_*).")
+    password: Secret | None = Field(default=None, description="From the environment only.")
+    password_file: SecretPath | None = Field(default=None, description="File that holds the password.")
+    ca_path: PathInFolder | None = Field(default=None, description="Certificates to trust, PEM.")
+    cert_path: PathInFolder | None = Field(default=None, description="Own certificate, PEM.")
+    key_file: SecretPath | None = Field(default=None, description="Own private key, PEM.")
+
+
+class Config(Section):
+    """A whole configuration."""
+
+    chain: Chain
+    events: dict[str, Event] = Field(min_length=1, description="The kinds of event, by name.")
+    tasks: dict[str, Task] = Field(min_length=1, description="What is learned, by name.")
+    features: dict[str, AnyFeature] = Field(default={}, description="What is known at the exposure, by name.")
+    model: Model = Field(default_factory=Model)
+    learn: Learn = Field(default_factory=Learn)
+    join: Join = Field(default_factory=Join)
+    publish: Publish = Field(default_factory=Publish)
+    serve: Serve = Field(default_factory=Serve)
+    watch: Watch = Field(default_factory=Watch)
+    dead_letters: DeadLetters = Field(default_factory=DeadLetters)
+    kafka: Kafka = Field(default_factory=Kafka)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absent_sections(cls, data: Any) -> Any:
+        # An absent section is read like an empty one, so that its default paths find their folder too.
+        return {key: {} for key in cls.model_fields} | data if isinstance(data, dict) else data

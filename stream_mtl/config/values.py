@@ -1,0 +1,159 @@
+"""The values that a configuration holds besides plain ones: paths, secrets, sources, methods, lists."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    InstanceOf,
+    PlainSerializer,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from stream_mtl.clock import Millis
+from stream_mtl.config.problems import nearest
+from stream_mtl.config.units import format_duration, parse_duration
+
+MASK = "***"
+"""What is shown in place of a secret."""
+
+SCHEMES: Mapping[str, str] = {
+    "files": "files:events/impressions/*.avro",
+    "kafka": "kafka:impressions",
+    "memory": "memory:impressions",
+}
+"""Where events come from: scheme -> an example."""
+
+METHODS: Mapping[str, int | None] = {
+    "wait": 1,
+    "oracle": 0,
+    "fnw": 0,
+    "fnc": 0,
+    "dfm": None,
+    "es_dfm": 1,
+    "defer": 1,
+    "defuse": 1,
+}
+"""The delayed-feedback methods: name -> how many waits it takes at most (None: any number)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A delayed-feedback method with the waits it was given: "es_dfm:15m"."""
+
+    name: str
+    waits: tuple[Millis, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name}:{','.join(map(format_duration, self.waits))}" if self.waits else self.name
+
+
+def parse_method(value: object) -> Method:
+    """Return the method of "fnw", "wait:15m" or "dfm:15m,1h". Raises ValueError."""
+    if isinstance(value, Method):
+        return value
+    if not isinstance(value, str):
+        raise ValueError('must be a text; write a method and its wait, like "wait:15m"')
+    name, colon, rest = value.partition(":")
+    if name not in METHODS:
+        raise ValueError(f'there is no method "{name}"; {nearest(name, METHODS)}')
+    waits = tuple(parse_duration(wait) for wait in rest.split(",")) if colon else ()
+    most = METHODS[name]
+    if most is not None and len(waits) > most:
+        raise ValueError(f'"{name}" takes {most or "no"} wait{"s" * (most != 1)}; write "{name}"')
+    return Method(name, tuple(sorted(set(waits))))
+
+
+def _several(value: object) -> object:
+    if isinstance(value, list):
+        return tuple(value)
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _list(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _inside_folder(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError('must be a path; write a text, like "snapshots"')
+    return _resolve(str(value), info)
+
+
+def _resolve(path: str, info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get("folder", "")) / path
+
+
+def _secret_path(value: object, info: ValidationInfo) -> Path:
+    if value == MASK:
+        raise ValueError(
+            f"{MASK} only stands for a secret where a configuration is shown; write the real path"
+        )
+    return _inside_folder(value, info)
+
+
+def _source(value: str, info: ValidationInfo) -> str:
+    scheme, colon, rest = value.partition(":")
+    if not colon or not rest:
+        raise ValueError(f'"{value}" is no source; write a scheme and a name, like "{SCHEMES["files"]}"')
+    if scheme not in SCHEMES:
+        raise ValueError(f'there is no source "{scheme}:"; {nearest(scheme, SCHEMES)}')
+    return f"{scheme}:{_resolve(rest, info)}" if scheme == "files" else value
+
+
+def _scalar(value: object) -> object:
+    if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError('must be a text, a finite number, true or false, like event_type = "view"')
+    return value
+
+
+Names: TypeAlias = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_several),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+"""One name or several."""
+
+Listed = BeforeValidator(_list)
+"""Makes the arrays of TOML tuples."""
+
+PathInFolder: TypeAlias = Annotated[
+    Path,
+    BeforeValidator(_inside_folder),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "format": "path"}),
+]
+"""A path; a relative one begins at the configuration's folder."""
+
+SecretPath: TypeAlias = Annotated[
+    Path,
+    BeforeValidator(_secret_path),
+    PlainSerializer(lambda _: MASK, return_type=str),
+    WithJsonSchema({"type": "string", "format": "path"}),
+]
+"""The path of a file with a secret in it."""
+
+Secret: TypeAlias = Annotated[SecretStr, PlainSerializer(lambda _: MASK, return_type=str)]
+"""A secret itself: from the environment only."""
+
+SourceName: TypeAlias = Annotated[str, AfterValidator(_source)]
+"""Where events come from, as "scheme:name"."""
+
+Scalar: TypeAlias = Annotated[
+    Any, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
+]
+"""A value that a field of an event can be compared with."""
+
+MethodName: TypeAlias = Annotated[
+    InstanceOf[Method],
+    BeforeValidator(parse_method),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["wait:15m", "fnw", "oracle"]}),
+]
+"""A delayed-feedback method, as "name" or "name:wait"."""
