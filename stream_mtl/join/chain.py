@@ -132,10 +132,12 @@ def end(chain: Chain, kind: str, at: Millis) -> Millis:
 
 
 def _end_after(chain: Chain, child: KindSpec, parent: str, at: Millis) -> Millis:
+    if parent == chain.spec.root.name:
+        return chain.time + within(child)
     happened = first(chain, parent, at)
     if happened is None:
         return end(chain, parent, at)
-    if child.parent is None or parent == chain.spec.root.name:
+    if child.parent is None:
         return happened + within(child)
     # A child that names its parent may follow any event of that kind, also one that is still to come.
     return max(last(chain, parent, at) + within(child), end(chain, parent, at))
