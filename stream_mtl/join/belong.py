@@ -174,63 +174,75 @@ class Belonging:
     def _by_parent(
         self, kind: KindSpec, waiters: Waiters, rows: Rows, opened: Opened, fates: Fates, before: Millis
     ) -> None:
-        """Judge the children that name their parent: it must stand, and must itself have joined."""
-        open_ = rows
-        names = waiters.facts.column(str(kind.parent))
-        undecided = np.zeros(len(waiters), np.bool_)
-        for parent in kind.after:
-            if len(open_) == 0:
-                break
-            wanted = [names.take(pa.array(open_))]
-            if parent == self._shape.chain.root.name:
-                hit = self._root_named(kind, wanted, open_, waiters.facts.time[open_], opened, fates)
-            else:
-                hit = self._child_named(kind, parent, wanted, open_, waiters.facts.time[open_], fates, undecided)
-            open_ = open_[~hit]
-        self._conclude(kind, waiters.facts.time, rows, fates, before)
-        lost_parent = np.setdiff1d(rows[fates.parent_time[rows] == END], open_)
-        fates.state[lost_parent] = ORPHAN
-        fates.state[undecided] = WAITING
+        """Judge the children that name their parent: it must stand, and must itself have joined.
 
-    def _root_named(
-        self, kind: KindSpec, wanted: list[pa.Array], rows: Rows, at: Ints, opened: Opened, fates: Fates
-    ) -> Bools:
-        exposures, remember = self._exposures, self._shape.chain.remember
+        A record that stood at or before the child is preferred, in the order of `after`; else the earliest.
+        """
+        at = waiters.facts.time[rows]
+        wanted = [waiters.facts.take(rows).column(str(kind.parent))]
+        best = _Named.none(len(rows))
+        for parent in kind.after:
+            if parent == self._shape.chain.root.name:
+                found = self._root_named(kind, wanted, at, opened)
+            else:
+                found = self._child_named(kind, parent, wanted, at)
+            better = (best.stood > at) & (found.stood < best.stood)
+            best = best.replaced(better, found)
+        joined = best.state == JOINED
+        fates.exposure[rows[joined]] = best.exposure[joined]
+        fates.touched[rows[joined]] = best.touched[joined]
+        fates.parent_time[rows[joined]] = best.time[joined]
+        self._conclude(kind, waiters.facts.time, rows, fates, before)
+        fates.state[rows[(best.stood < END) & (best.state == WAITING)]] = WAITING
+
+    def _root_named(self, kind: KindSpec, wanted: list[pa.Array], at: Ints, opened: Opened) -> "_Named":
+        exposures = self._exposures
         hashes = exposures.ids.hashes(wanted)
         place = last_at_or_before(opened.id_hashes, opened.id_time, hashes, at + kind.skew)
         number = np.where(place >= 0, opened.id_number[place] if len(opened.id_number) else -1, -1)
-        root_id = str(self._shape.chain.root.id)
         hits = np.flatnonzero(number >= 0)
         if len(hits):
-            held = exposures.pile.take(number[hits], [root_id])
+            held = exposures.pile.take(number[hits], [str(self._shape.chain.root.id)])
             number[hits[~equal_rows(take_columns(wanted, hits), held.columns)]] = -1
         number = np.where(number >= 0, number, exposures.ids.match(wanted, hashes))
-        began = exposures.ring.get("time", np.maximum(number, exposures.ring.first))
-        assert kind.within is not None
-        hit = (number >= 0) & (began <= at + kind.skew) & (at - began <= kind.within + remember)
-        fates.exposure[rows[hit]] = number[hit]
-        fates.touched[rows[hit]] = exposures.ring.get("touched", number[hit])
-        fates.parent_time[rows[hit]] = began[hit]
-        return hit
+        safe = np.maximum(number, exposures.ring.first)
+        began, touched = exposures.ring.get("time", safe), exposures.ring.get("touched", safe)
+        stood = np.where(self._eligible(kind, number, began, at), began, END)
+        return _Named(stood, np.full(len(at), JOINED, np.int8), number, touched, began)
 
-    def _child_named(
-        self, kind: KindSpec, parent: str, wanted: list[pa.Array], rows: Rows, at: Ints, fates: Fates, undecided: Bools
-    ) -> Bools:
+    def _child_named(self, kind: KindSpec, parent: str, wanted: list[pa.Array], at: Ints) -> "_Named":
         ids = self._ids[parent]
-        assert ids is not None and kind.within is not None
+        assert ids is not None
         row = ids.keys.match(wanted, ids.keys.hashes(wanted))
         safe = np.maximum(row, ids.ring.first)
         early = (row >= 0) & (ids.ring.get("time", safe) > at + kind.skew)
         row = np.where(early, ids.ring.get("prev", safe), row)
         row = np.where(row >= ids.ring.first, row, -1)
         safe = np.maximum(row, ids.ring.first)
-        stood = ids.ring.get("time", safe)
-        hit = (row >= 0) & (stood <= at + kind.skew) & (at - stood <= kind.within + self._shape.chain.remember)
-        state = ids.ring.get("state", safe)
-        undecided[rows[hit & (state == WAITING)]] = True
-        good = hit & (state == JOINED)
-        touched = ids.ring.get("touched", safe[good])
-        fates.touched[rows[good]] = touched
-        fates.exposure[rows[good]] = self._touched.ring.get("exposure", touched)
-        fates.parent_time[rows[good]] = ids.ring.get("joined", safe[good])
-        return hit
+        began, touched = ids.ring.get("time", safe), ids.ring.get("touched", safe)
+        stood = np.where(self._eligible(kind, row, began, at), began, END)
+        exposure = np.where(touched >= 0, self._touched.ring.get("exposure", np.maximum(touched, 0)), -1)
+        return _Named(stood, ids.ring.get("state", safe), exposure, touched, ids.ring.get("joined", safe))
+
+    def _eligible(self, kind: KindSpec, row: Rows, stood: Ints, at: Ints) -> Bools:
+        assert kind.within is not None
+        reach = kind.within + self._shape.chain.remember
+        return (row >= 0) & (stood <= at + kind.skew) & (at - stood <= reach)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """The record that each child names: when it stood (END: there is none), what became of it, where it belongs."""
+
+    stood: Ints
+    state: npt.NDArray[np.int8]
+    exposure: Ints
+    touched: Rows
+    time: Ints
+
+    @classmethod
+    def none(cls, n: int) -> "_Named":
+        return cls(np.full(n, END), np.full(n, ORPHAN, np.int8), np.full(n, -1), np.full(n, -1), np.full(n, END))
+
+    def replaced(self, where: Bools, other: "_Named") -> "_Named":
+        return _Named(*(np.where(where, getattr(other, name), getattr(self, name)) for name in _Named.__slots__))

@@ -77,7 +77,7 @@ class Children:
         self.kind = kind
         self.schema = schema
         self.hold = Hold(schema)
-        self.ids = Ids(kind.id, schema, _memory(kind, shape)) if kind.id is not None else None
+        self.ids = Ids(kind.id, schema, shape.memory(kind)) if kind.id is not None else None
         self.waiters = Waiters.new(nothing(schema), np.zeros(0, np.int64))
         self._key = shape.chain.key
 
@@ -120,13 +120,3 @@ def _both(old: Waiters, new: Waiters) -> Waiters:
         join([old.id_row, new.id_row]),
     )
 
-
-def _memory(kind: KindSpec, shape: Shape) -> Millis:
-    remember = shape.chain.remember
-    assert kind.within is not None
-    namers = [
-        child.within + child.skew + remember
-        for child in shape.children
-        if child.parent is not None and kind.name in child.after and child.within is not None
-    ]
-    return max(kind.within + remember, *namers, 0)

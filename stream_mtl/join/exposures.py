@@ -37,7 +37,7 @@ class Exposures:
             assert root.id is not None
             self.ids = Keys(KeyIndex(self.ring, "id_hash"), self.pile, [root.id])
         self.untold = {offset: 0 for offset in shape.root_offsets}  # next exposure due at time + offset
-        self._retain = max(shape.life + shape.chain.remember, *shape.root_offsets, 0)
+        self._retain = max(shape.life + shape.chain.remember, shape.memory(root), *shape.root_offsets)
 
     def append(self, time: Ints, hashes: Hashes, id_hashes: Hashes | None, fields: pa.RecordBatch) -> Rows:
         """Open exposures, given in the order of their numbers."""

@@ -181,7 +181,7 @@ class Joiner:
         else:
             if exposures.has_id_index:
                 by_id = exposures.ids.claim([roots.column(root.id)])
-            memory = self.shape.life + self.chain.remember
+            memory = self.shape.memory(root)
             stands, clash = judge(by_id, exposures.ring, exposures.pile, roots, memory)
         counts["conflict"] += int(clash.sum())
         counts["duplicate"] += int((~stands & ~clash).sum())

@@ -18,6 +18,9 @@ _WORN = 0.15  # beyond this share of buckets that ever overflowed it is laid ane
 
 Bools = npt.NDArray[np.bool_]
 
+HASH_ROWS: Callable[[Sequence[pa.Array]], Hashes] = hash_columns
+"""How keys are hashed; tests put a weak hash here."""
+
 
 class KeyIndex:
     """Maps a 64-bit hash to the latest row of a ring that has it in its column `name`.
@@ -153,18 +156,16 @@ class Keys:
         index: KeyIndex,
         pile: Pile,
         names: Sequence[str],
-        hash_rows: Callable[[Sequence[pa.Array]], Hashes] = hash_columns,
     ) -> None:
         self.index = index
         self._pile = pile
         self._names = list(names)
-        self._hash_rows = hash_rows
         self.aliases: dict[tuple[object, ...], int] = {}
         self._shared: set[int] = set()
 
     def hashes(self, keys: Sequence[pa.Array]) -> Hashes:
         """Hash rows of key columns (in the order of the names)."""
-        hashes = self._hash_rows(keys)
+        hashes = HASH_ROWS(keys)
         if self._shared:
             for place in np.flatnonzero(np.isin(hashes, np.array(list(self._shared), np.uint64))):
                 hashes[place] = self.aliases.get(_value(keys, int(place)), int(hashes[place]))
@@ -172,26 +173,30 @@ class Keys:
 
     def _tell_apart(self, keys: Sequence[pa.Array], hashes: Hashes, order: Rows) -> bool:
         """Give aliases to rows that share a hash with another key; `order` sorts `hashes`. True if any got one."""
-        by = hashes[order]
-        same = np.flatnonzero(by[1:] == by[:-1])
-        if len(same) == 0:
+        begins = runs(hashes[order])
+        if begins.all():
             return False
-        differ = ~equal_rows(take_columns(keys, order[same]), take_columns(keys, order[same + 1]))
-        return self._alias(keys, hashes, order[same[differ] + 1])
+        heads = order[np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))]
+        same = np.flatnonzero(~begins)
+        differ = ~equal_rows(take_columns(keys, heads[same]), take_columns(keys, order[same]))
+        return self._alias(keys, hashes, order[same[differ]])
 
     def match(self, keys: Sequence[pa.Array], hashes: Hashes) -> Rows:
         """Return the latest live row of each key, or -1."""
         return self._verified(keys, hashes)[0]
 
     def claim(self, keys: Sequence[pa.Array]) -> "Claims":
-        """Look keys up that will be inserted; ones that share a hash with another key get an alias."""
+        """Look keys up that will be inserted; ones that share a hash with another key get an alias.
+
+        A key that the index holds keeps its hash, so what is held goes before what is new.
+        """
         hashes = self.hashes(keys)
         order = np.argsort(hashes, kind="stable")
-        while self._tell_apart(keys, hashes, order):
-            order = np.argsort(hashes, kind="stable")
         rows, differ = self._verified(keys, hashes, order)
-        if self._alias(keys, hashes, differ):
+        changed = self._alias(keys, hashes, differ)
+        while changed or self._tell_apart(keys, hashes, order):
             order = np.argsort(hashes, kind="stable")
+            changed = False
         return Claims(hashes, order, rows)
 
     def _verified(self, keys: Sequence[pa.Array], hashes: Hashes, order: Rows | None = None) -> tuple[Rows, Rows]:

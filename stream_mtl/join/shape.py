@@ -54,6 +54,12 @@ class Shape:
         """Return the kind whose first event starts the task's clock; None: the exposure."""
         return None if task.given is None else self.task(task.given).event
 
+    def memory(self, kind: KindSpec) -> Millis:
+        """Return how long a standing record's id is remembered (decision 1, section 2)."""
+        own = self.life if kind.within is None else kind.within
+        namers = [k for k in self.children if k.parent is not None and kind.name in k.after]
+        return max(own, *((k.within or 0) + k.skew for k in namers), 0) + self.chain.remember
+
     def task(self, name: str) -> TaskSpec:
         """Return the task of that name. Raises KeyError if there is none."""
         return next(t for t in self.chain.tasks if t.name == name)
