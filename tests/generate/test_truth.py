@@ -1,0 +1,152 @@
+"""The truth that is told about a stream is what the rules of the chain make of it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stream_mtl.clock import HOUR, MINUTE, SECOND
+from stream_mtl.generate.delays import Exponential, Weibull
+from stream_mtl.generate.generated import Generated, generate
+from stream_mtl.generate.options import EXPOSURE_KEY, PAIR_KEY, GeneratorOptions
+from stream_mtl.join.transitions import Telling
+
+from .plainly import join
+
+
+def small(**knobs: Any) -> GeneratorOptions:
+    """Return a busy little market in which everything goes wrong now and then, within narrow windows."""
+    rough: dict[str, Any] = dict(
+        impressions=1_500,
+        duration=6 * HOUR,
+        users=60,
+        items=30,
+        categories=4,
+        ctr=0.4,
+        cvr=0.5,
+        click_delays=(Exponential(2 * MINUTE), Weibull(MINUTE, 0.6)),
+        conversion_delays=(Weibull(20 * MINUTE, 0.7),),
+        click_within=5 * MINUTE,
+        conversion_within=HOUR,
+        remember=10 * MINUTE,
+        duplicates=0.1,
+        conflicts=0.05,
+        disorder=0.3,
+        late=0.05,
+        missing=0.05,
+        malformed=0.05,
+        returning=0.2,
+    )
+    return GeneratorOptions(**(rough | knobs))
+
+
+WORLDS = {
+    "by exposure": {},
+    "orders name their click": {"conversion_names_click": True},
+    "keys come back": {"key": PAIR_KEY},
+    "keys come back, orders name their click": {"key": PAIR_KEY, "conversion_names_click": True},
+    "hot keys": {"key": PAIR_KEY, "hot_keys": 5, "hot_share": 0.3},
+    "clocks differ": {"skew": MINUTE, "skewed": 0.3},
+    "clocks differ, keys come back": {"skew": MINUTE, "skewed": 0.3, "key": PAIR_KEY},
+    "clocks differ, orders name their click": {
+        "skew": MINUTE,
+        "skewed": 0.3,
+        "conversion_names_click": True,
+    },
+    "three partitions": {"partitions": 3, "late": 0.1},
+    "slates": {"slate": 5, "key": PAIR_KEY},
+    "cut at the end": {"drain": False, "skew": MINUTE, "skewed": 0.2},
+    "no lateness": {"lateness": 0, "max_disorder": 0, "repeat_within": 0},
+    "nothing is forgotten": {"remember": 100 * HOUR},
+    "clicks outlive orders": {"click_within": 2 * HOUR, "conversion_within": MINUTE},
+}
+
+
+def assert_accounts(generated: Generated) -> None:
+    """Assert that the plain join counts what the truth says; it is never shown what is malformed."""
+    found, _ = join(generated)
+    for kind, wanted in generated.accounts().items():
+        read = wanted["read"] - wanted["malformed"]
+        assert found[kind] == wanted | {"read": read, "malformed": 0}, kind
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_account_is_what_a_join_by_the_rules_counts(world: str, seed: int) -> None:
+    assert_accounts(generate(small(seed=seed, **WORLDS[world])))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    knobs=st.fixed_dictionaries(
+        {
+            "seed": st.integers(0, 2**40),
+            "key": st.sampled_from([EXPOSURE_KEY, PAIR_KEY]),
+            "impressions": st.integers(1, 300),
+            "slate": st.integers(1, 4),
+            "partitions": st.integers(1, 3),
+            "drain": st.booleans(),
+            "conversion_names_click": st.booleans(),
+            "skew": st.sampled_from([1, SECOND, 5 * MINUTE]),
+            "skewed": st.sampled_from([0.0, 0.5]),
+            "click_within": st.sampled_from([SECOND, MINUTE, HOUR]),
+            "conversion_within": st.sampled_from([SECOND, 10 * MINUTE, 5 * HOUR]),
+            "late": st.sampled_from([0.0, 0.3]),
+            "lateness": st.sampled_from([MINUTE, 20 * MINUTE]),
+        }
+    )
+)
+def test_every_account_is_right_whatever_the_options(knobs: dict[str, Any]) -> None:
+    assert_accounts(generate(small(**knobs)))
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_labels_are_what_a_join_tells_in_the_end(world: str) -> None:
+    generated = generate(small(**WORLDS[world]))
+    _, rows = join(generated)
+    told: dict[int, list[Any]] = {}
+    names: dict[int, str] = {}
+    for row in rows:
+        told[row.exposure] = [(state.label, state.value) for state in row.states]
+        if row.kind is Telling.EXPOSED and row.fields is not None:
+            names[row.exposure] = row.fields["exposure_id"]
+    found = {names[exposure]: states for exposure, states in told.items()}
+    truth = generated.truth.to_pylist()
+    opened = {row["exposure_id"]: row for row in truth if row["ctr"] is not None}
+    assert found.keys() == opened.keys()
+    for name, row in opened.items():
+        (ctr, _), (cvr, _), (_, value) = found[name]
+        if None in (ctr, ctr and cvr):
+            continue  # the log ended before the window did
+        assert (ctr, cvr, value) == (row["ctr"], row["cvr"], row["order_value"]), row
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_account_that_a_world_can_fill_is_filled(world: str) -> None:
+    accounts = generate(small(**WORLDS[world])).accounts()
+    filled = {name for counts in accounts.values() for name, count in counts.items() if count}
+    assert filled == {"read", "joined", "duplicate", "conflict", "outside", "late", "orphan", "malformed"}
+
+
+def test_accounts_add_up_to_the_records_that_are_written() -> None:
+    generated = generate(GeneratorOptions(impressions=20_000))
+    for kind, counts in generated.accounts().items():
+        assert counts["read"] == len(generated.streams[kind]) == generated.streams[kind].table.num_rows
+        assert sum(counts.values()) == 2 * counts["read"]
+
+
+def test_without_faults_everything_is_joined_or_beyond_its_window() -> None:
+    quiet = GeneratorOptions(
+        impressions=20_000, duplicates=0, conflicts=0, disorder=0, late=0, missing=0, malformed=0
+    )
+    generated = generate(quiet)
+    for stream in generated.streams.values():
+        assert (np.diff(stream.arrival) >= 0).all()
+        assert (stream.arrival == stream.table["ts"].to_numpy()).all()
+    accounts = generated.accounts()
+    assert accounts["impression"]["joined"] == 20_000
+    clicks = accounts["click"]
+    assert clicks["joined"] == generated.truth["clicked_in_time"].to_numpy().sum()
+    assert clicks["joined"] + clicks["outside"] + clicks["orphan"] == clicks["read"]
