@@ -122,7 +122,7 @@ class PlainJoin:
         parents_first = TopologicalSorter({kind.name: kind.after for kind in chain.kinds}).static_order()
         self._children = [name for name in parents_first if name != chain.root.name]
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._held: list[tuple[Millis, bool, tuple[int, int], PlainRecord]] = []  # heap in order of facts
+        self._held: list[tuple[Millis, tuple[int, int], PlainRecord]] = []  # heap: time, place
         self._chains: list[Chain] = []  # by number
         self._of_key: defaultdict[Key, list[int]] = defaultdict(list)  # numbers, without what is forgotten
         self._waiting: dict[str, dict[Hashable, list[_Standing]]]  # by kind, and by what they wait for
@@ -138,7 +138,7 @@ class PlainJoin:
                 self._counts[new.kind, "late"] += 1
             else:
                 place = (self._rank[new.source], new.position)
-                heapq.heappush(self._held, (new.time, new.kind != self._spec.root.name, place, new))
+                heapq.heappush(self._held, (new.time, place, new))
 
     def tick(self, partition: Hashable, floor: Millis) -> None:
         """Let a partition's watermark be at least `floor` from its next record on."""
@@ -187,7 +187,7 @@ class PlainJoin:
     def _standing(self, now: Millis) -> defaultdict[str, list[_Standing]]:
         standing = defaultdict(list)
         while self._held and self._held[0][0] == now:
-            *_, place, new = heapq.heappop(self._held)
+            _, place, new = heapq.heappop(self._held)
             candidate = _Standing(new, place)
             verdict = self._identity.judge(candidate)
             if verdict == "stands":

@@ -113,6 +113,9 @@ def test_the_preferred_kind_that_had_happened_is_the_parent() -> None:
     chain = exposure(SHOP, ("cart", 3))
     assert parent_time(chain, "purchase", event_time=3, at=3) == 3
     assert parent_time(chain, "purchase", event_time=2, at=3) == 0  # the view: no cart by then
+    turned = replace(SHOP.kind("purchase"), after=("view", "cart"))
+    prefers_view = replace(SHOP, kinds=(*SHOP.kinds[:2], turned))
+    assert parent_time(exposure(prefers_view, ("cart", 3)), "purchase", event_time=3, at=3) == 0
 
 
 def test_of_kinds_that_had_not_happened_the_earliest_within_skew_is_the_parent() -> None:
