@@ -36,7 +36,9 @@ def hash_column(column: pa.Array) -> Hashes:
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         hashes = _hash_texts(column)
     elif pa.types.is_boolean(kind):
-        hashes = mix(column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64) + _ODD)
+        hashes = mix(
+            column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64) + _ODD
+        )
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
         wide = column.cast(pa.int64() if pa.types.is_integer(kind) else pa.float64())
         filled = wide.fill_null(0) if wide.null_count else wide
@@ -48,7 +50,9 @@ def hash_column(column: pa.Array) -> Hashes:
     return hashes
 
 
-def text_spans(column: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def text_spans(
+    column: pa.Array,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return (bytes, starts, lengths) of a text column, without a copy of the bytes."""
     _, offset_buffer, data_buffer = column.buffers()
     if len(column) == 0 or offset_buffer is None:
@@ -80,7 +84,9 @@ def _hash_texts(column: pa.Array) -> Hashes:
     return state
 
 
-def _hash_equal_lengths(state: Hashes, data: npt.NDArray[np.uint8], start: int, n: int, length: int) -> Hashes:
+def _hash_equal_lengths(
+    state: Hashes, data: npt.NDArray[np.uint8], start: int, n: int, length: int
+) -> Hashes:
     words = data[start : start + n * length].reshape(n, length).view(np.uint64)
     for word in range(length // 8):
         state = mix(state * _ODD ^ words[:, word])

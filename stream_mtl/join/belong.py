@@ -62,7 +62,9 @@ class Fates:
 class Belonging:
     """Finds exposures and parents, in one slice of time, for children of every kind."""
 
-    def __init__(self, shape: Shape, exposures: Exposures, touched: Touched, ids: dict[str, Ids | None]) -> None:
+    def __init__(
+        self, shape: Shape, exposures: Exposures, touched: Touched, ids: dict[str, Ids | None]
+    ) -> None:
         self._shape = shape
         self._exposures = exposures
         self._touched = touched
@@ -242,7 +244,11 @@ class _Named:
 
     @classmethod
     def none(cls, n: int) -> "_Named":
-        return cls(np.full(n, END), np.full(n, ORPHAN, np.int8), np.full(n, -1), np.full(n, -1), np.full(n, END))
+        return cls(
+            np.full(n, END), np.full(n, ORPHAN, np.int8), np.full(n, -1), np.full(n, -1), np.full(n, END)
+        )
 
     def replaced(self, where: Bools, other: "_Named") -> "_Named":
-        return _Named(*(np.where(where, getattr(other, name), getattr(self, name)) for name in _Named.__slots__))
+        return _Named(
+            *(np.where(where, getattr(other, name), getattr(self, name)) for name in _Named.__slots__)
+        )

@@ -50,7 +50,9 @@ class Ids:
     """
 
     def __init__(self, name: str, schema: pa.Schema, memory: Millis) -> None:
-        self.ring = Ring(hash=np.uint64, time=np.int64, state=np.int8, joined=np.int64, touched=np.int64, prev=np.int64)
+        self.ring = Ring(
+            hash=np.uint64, time=np.int64, state=np.int8, joined=np.int64, touched=np.int64, prev=np.int64
+        )
         self.pile = Pile(schema)
         self.keys = Keys(KeyIndex(self.ring), self.pile, [name])
         self.memory = memory
@@ -58,7 +60,14 @@ class Ids:
     def append(self, hashes: Hashes, prior: Rows, facts: Facts) -> Rows:
         """Remember standing records; `prior` are the rows that stood before them under the same id, or -1."""
         self.pile.append(facts.fields)
-        values = {"hash": hashes, "time": facts.time, "state": WAITING, "joined": END, "touched": -1, "prev": prior}
+        values = {
+            "hash": hashes,
+            "time": facts.time,
+            "state": WAITING,
+            "joined": END,
+            "touched": -1,
+            "prev": prior,
+        }
         rows = self.ring.append(len(facts), values)
         order = np.argsort(hashes, kind="stable")
         self.keys.index.insert(hashes[order], rows[order], prior[order] >= 0)
@@ -79,6 +88,7 @@ class Children:
         self.hold = Hold(schema)
         self.ids = Ids(kind.id, schema, shape.memory(kind)) if kind.id is not None else None
         self.waiters = Waiters.new(nothing(schema), np.zeros(0, np.int64))
+        self.conflicts: list[Facts] = []  # since they were last taken
         self._key = shape.chain.key
 
     def standing(self, facts: Facts, account: dict[str, int]) -> Waiters:
@@ -92,7 +102,9 @@ class Children:
         elif len(facts) and self.ids is not None:
             claims = self.ids.keys.claim([facts.column(str(self.kind.id))])
             stands, clash = judge(claims, self.ids.ring, self.ids.pile, facts, self.ids.memory)
-            account["conflict"] += int(clash.sum())
+            if clash.any():
+                account["conflict"] += int(clash.sum())
+                self.conflicts.append(facts.take(np.flatnonzero(clash)))
             account["duplicate"] += int((~stands & ~clash).sum())
             facts = facts.take(np.flatnonzero(stands))
             id_rows = self.ids.append(claims.hashes[stands], claims.prior[stands], facts)
@@ -119,4 +131,3 @@ def _both(old: Waiters, new: Waiters) -> Waiters:
         join([old.touched, new.touched]),
         join([old.id_row, new.id_row]),
     )
-

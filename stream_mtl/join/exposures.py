@@ -36,7 +36,7 @@ class Exposures:
         if self.has_id_index:
             assert root.id is not None
             self.ids = Keys(KeyIndex(self.ring, "id_hash"), self.pile, [root.id])
-        self.untold = {offset: 0 for offset in shape.root_offsets}  # next exposure due at time + offset
+        self.untold = dict.fromkeys(shape.root_offsets, 0)  # next exposure due at time + offset
         self._retain = max(shape.life + shape.chain.remember, shape.memory(root), *shape.root_offsets)
 
     def append(self, time: Ints, hashes: Hashes, id_hashes: Hashes | None, fields: pa.RecordBatch) -> Rows:
@@ -70,10 +70,20 @@ class Touched:
 
     def __init__(self, shape: Shape, schema: pa.Schema) -> None:
         self._shape = shape
-        columns = {"exposure": np.int64, "time": np.int64, "hash": np.uint64, "prev": np.int64, "end": np.int64}
+        columns = {
+            "exposure": np.int64,
+            "time": np.int64,
+            "hash": np.uint64,
+            "prev": np.int64,
+            "end": np.int64,
+        }
         self._defaults: dict[str, float] = {"prev": -1, "end": -END}
         for kind in shape.children:
-            columns |= {f"first.{kind.name}": np.int64, f"last.{kind.name}": np.int64, f"count.{kind.name}": np.int64}
+            columns |= {
+                f"first.{kind.name}": np.int64,
+                f"last.{kind.name}": np.int64,
+                f"count.{kind.name}": np.int64,
+            }
             self._defaults |= {f"first.{kind.name}": END, f"last.{kind.name}": -END, f"count.{kind.name}": 0}
         for task in shape.chain.tasks:
             if task.regression:
@@ -124,7 +134,9 @@ class Touched:
                 break
             here = rows[open_]
             number = self.ring.get("exposure", here)
-            known = (self.ring.get("time", here) <= at[open_]) & (self.ring.get("end", here) + remember >= at[open_])
+            known = (self.ring.get("time", here) <= at[open_]) & (
+                self.ring.get("end", here) + remember >= at[open_]
+            )
             better = open_[known & (number > best_number[open_])]
             if len(better):
                 held = self.pile.take(rows[better], self._shape.chain.key)
@@ -167,4 +179,3 @@ class Touched:
             if alive.any():
                 break
         self.pile.drop_before(self.ring.first)
-

@@ -51,7 +51,7 @@ class Hold:
     """What has arrived of one kind and was not passed yet. A batch is kept until its last row has left."""
 
     def __init__(self, schema: pa.Schema) -> None:
-        self._schema = schema
+        self.schema = schema
         self._batches: dict[int, pa.RecordBatch] = {}
         self._serial = 0
         none = np.zeros(0, np.int64)
@@ -79,7 +79,7 @@ class Hold:
     def release(self, watermark: Millis) -> Facts:
         """Give up every record older than the watermark, in order of facts."""
         if len(self) == 0:
-            return nothing(self._schema)
+            return nothing(self.schema)
         leaving = self._columns[0] < watermark
         if leaving.all():
             chosen, rest = self._columns, tuple(column[:0] for column in self._columns)
@@ -96,7 +96,7 @@ class Hold:
         time, partition, position, batch, row = chosen
         order = order_by(time, partition, position)
         if len(order) == 0:
-            return nothing(self._schema)
+            return nothing(self.schema)
         if bool((batch == batch[0]).all()):
             source = self._batches[int(batch[0])]
             return Facts(time[order], partition[order], position[order], source, row[order])
@@ -128,7 +128,7 @@ class Hold:
 
     def restore(self, facts: Facts) -> None:
         """Hold just these records."""
-        self.__init__(self._schema)  # type: ignore[misc]
+        self.__init__(self.schema)  # type: ignore[misc]
         if len(facts):
             self._batches[0] = facts.fields
             n = len(facts)

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from stream_mtl.clock import BEGINNING, END, Millis
 from stream_mtl.events.types import Arrivals, Events
-from stream_mtl.events.watermark import Watermark
+from stream_mtl.events.watermark import Watermark, Watermarks
 from stream_mtl.hashing import Hashes
 from stream_mtl.join.belong import NOTHING_OPENED, Belonging, Fates, Opened
 from stream_mtl.join.children import JOINED, ORPHAN, OUTSIDE, WAITING, Children, Waiters
@@ -42,9 +42,10 @@ class Joiner:
         self.chain = chain
         self.shape = shape_of(chain)
         self.positions: dict[Partition, int] = dict.fromkeys(partitions, 0)
-        self.watermarks = {partition: Watermark(chain.lateness) for partition in partitions}
+        self.watermarks = Watermarks(dict.fromkeys(partitions, chain.lateness))
         self.counts = {kind.name: dict.fromkeys(FATES, 0) for kind in chain.kinds}
         self.ignored = 0
+        self._conflicts: list[tuple[str, Facts]] = []
         self.told_before: Millis = BEGINNING  # everything before this has been told
         root = chain.root.name
         self.schemas = dict(schemas)
@@ -55,7 +56,7 @@ class Joiner:
         self.ripener = Ripener(self.shape, self.exposures, self.touched)
         ids = {name: children.ids for name, children in self.children.items()}
         self._belonging = Belonging(self.shape, self.exposures, self.touched, ids)
-        self._linked = 0  # touched rows below this can be found by key
+        self.linked = 0  # touched rows below this can be found by key
 
     def admit(self, arrivals: Arrivals) -> None:
         """Take what one poll gave of one source partition. Late records are counted and left out."""
@@ -72,13 +73,13 @@ class Joiner:
 
     def watermark(self) -> Millis:
         """Return the time that every source partition has passed."""
-        values = [watermark.value for watermark in self.watermarks.values()]
-        return min((BEGINNING if value is None else value for value in values), default=BEGINNING)
+        least = self.watermarks.least()
+        return BEGINNING if least is None else min(least, self.end())
 
     def end(self) -> Millis:
         """Return the watermark at the end of input: just past the latest event of any partition."""
-        latest = [w.greatest for w in self.watermarks.values() if w.greatest is not None]
-        return max(latest) + 1 if latest else BEGINNING
+        greatest = self.watermarks.greatest()
+        return BEGINNING if greatest is None else greatest + 1
 
     def tell(self, upto: Millis | None = None) -> list[Transitions]:
         """Tell what has become true before the watermark (or before `upto`, if that is later), in order."""
@@ -94,6 +95,14 @@ class Joiner:
                 told.append(transitions)
             self.told_before = stop
         return told
+
+    def take_conflicts(self) -> list[tuple[str, Facts]]:
+        """Return the records that were set aside as conflicts since the last call, by kind."""
+        taken, self._conflicts = self._conflicts, []
+        for name, children in self.children.items():
+            taken += [(name, facts) for facts in children.conflicts]
+            children.conflicts = []
+        return taken
 
     def accounts(self) -> dict[str, dict[str, int]]:
         """Return, per kind, how many records met which fate; they add up to the records read."""
@@ -156,7 +165,7 @@ class Joiner:
             if len(waiters):
                 fates = self._belonging.fates(children, waiters, opened, before)
                 self._record(children, waiters, fates, events, sums)
-        fresh = np.arange(self._linked, self.touched.ring.next)
+        fresh = np.arange(self.linked, self.touched.ring.next)
         self.touched.settle(np.unique(np.concatenate([fresh, *(rows for rows, _ in events)])))
         transitions = self.ripener.tell(numbers, events, sums, before)
         self._keep_values(sums)
@@ -164,7 +173,7 @@ class Joiner:
         if self.exposures.has_id_index:
             self.exposures.ids.index.insert(opened.id_hashes, opened.id_number, opened.id_known)
         self.touched.link(fresh)
-        self._linked = self.touched.ring.next
+        self.linked = self.touched.ring.next
         self._forget(before)
         return transitions
 
@@ -183,7 +192,9 @@ class Joiner:
                 by_id = exposures.ids.claim([roots.column(root.id)])
             memory = self.shape.memory(root)
             stands, clash = judge(by_id, exposures.ring, exposures.pile, roots, memory)
-        counts["conflict"] += int(clash.sum())
+        if clash.any():
+            counts["conflict"] += int(clash.sum())
+            self._conflicts.append((root.name, roots.take(np.flatnonzero(clash))))
         counts["duplicate"] += int((~stands & ~clash).sum())
         counts["joined"] += int(stands.sum())
         chosen = self._numbering(roots, np.flatnonzero(stands))
@@ -193,7 +204,9 @@ class Joiner:
         place = np.full(len(roots), -1)
         place[chosen] = np.arange(len(chosen))
         first = int(numbers[0]) if len(numbers) else 0
-        return numbers, Opened(*_sorted(by_key, place, kept.time, first), *_sorted(by_id, place, kept.time, first))
+        return numbers, Opened(
+            *_sorted(by_key, place, kept.time, first), *_sorted(by_id, place, kept.time, first)
+        )
 
     def _numbering(self, roots: Facts, stands: Rows) -> Rows:
         """Return the standing rows in the order of their numbers: exposures of one instant go by key."""
@@ -221,7 +234,7 @@ class Joiner:
         sums: dict[str, Sums],
     ) -> None:
         """Write the fates of one kind's children into the state, and keep those that go on waiting."""
-        kind, counts = children.kind, self.counts[children.kind.name]
+        counts = self.counts[children.kind.name]
         counts["outside"] += int((fates.state == OUTSIDE).sum())
         counts["orphan"] += int((fates.state == ORPHAN).sum())
         joined = np.flatnonzero(fates.state == JOINED)
@@ -285,7 +298,8 @@ class Joiner:
 
 def _sort(table: pa.Table, names: list[str]) -> Rows:
     order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in names])
-    return order.to_numpy(zero_copy_only=False).astype(np.int64)
+    places: Rows = order.to_numpy(zero_copy_only=False).astype(np.int64)
+    return places
 
 
 def _sorted(

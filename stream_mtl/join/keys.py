@@ -47,7 +47,7 @@ class KeyIndex:
         """
         hashes, rows, known = _last_of_each(hashes, rows, known)
         if len(self._ring) > _FULL * _SLOTS * self._buckets or self._worn > _WORN * self._buckets:
-            self._rebuild()
+            self.rebuild()
             return
         self._place(hashes, rows, known)
 
@@ -59,7 +59,8 @@ class KeyIndex:
         self._overflowed = np.zeros(buckets, np.bool_)
         self._worn = 0
 
-    def _rebuild(self) -> None:
+    def rebuild(self) -> None:
+        """Lay the table anew from the ring's live rows."""
         buckets = self._buckets
         while len(self._ring) > _FULL / 2 * _SLOTS * buckets:
             buckets *= 2
@@ -199,7 +200,9 @@ class Keys:
             changed = False
         return Claims(hashes, order, rows)
 
-    def _verified(self, keys: Sequence[pa.Array], hashes: Hashes, order: Rows | None = None) -> tuple[Rows, Rows]:
+    def _verified(
+        self, keys: Sequence[pa.Array], hashes: Hashes, order: Rows | None = None
+    ) -> tuple[Rows, Rows]:
         if order is None:
             rows = self.index.lookup(hashes)
         else:
@@ -237,7 +240,9 @@ def equal_rows(left: Sequence[pa.Array], right: Sequence[pa.Array]) -> Bools:
     same = np.ones(len(left[0]) if left else 0, np.bool_)
     for a, b in zip(left, right, strict=True):
         if pa.types.is_list(a.type):
-            same &= np.fromiter((x == y for x, y in zip(a.to_pylist(), b.to_pylist(), strict=True)), np.bool_, len(a))
+            same &= np.fromiter(
+                (x == y for x, y in zip(a.to_pylist(), b.to_pylist(), strict=True)), np.bool_, len(a)
+            )
             continue
         equal = pc.equal(a, b)
         if a.null_count or b.null_count:

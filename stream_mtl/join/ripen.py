@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from stream_mtl.clock import END, Millis
 from stream_mtl.join.exposures import Exposures, Touched
-from stream_mtl.join.rows import Rows
+from stream_mtl.join.rows import Rows, empty
 from stream_mtl.join.search import Ints, order_by, runs
 from stream_mtl.join.shape import Shape
 from stream_mtl.join.spec import TaskSpec
@@ -49,7 +49,9 @@ class Told:
         return np.zeros(len(self.told), np.int64) if len(self.kind) == 1 else np.arange(len(self.told))
 
     @classmethod
-    def range(cls, told: Ints, exposure: Ints, kind: Telling, wait: int, tasks: int, offset: int, place: int) -> "Told":
+    def range(
+        cls, told: Ints, exposure: Ints, kind: Telling, wait: int, tasks: int, offset: int, place: int
+    ) -> "Told":
         """Return the same telling of many untouched exposures; the first has its payload at `place`."""
         return cls(
             told,
@@ -109,6 +111,11 @@ class Ripener:
         keys, fields = payload.tables(self._key_schema, self._exposures.pile.schema)
         return Transitions(self._rows(parts, states, payload), keys, fields)
 
+    def nothing(self) -> Transitions:
+        """Return a batch without tellings."""
+        fields = self._exposures.pile.schema
+        return Transitions(empty(self._schema), self._key_schema.empty_table(), fields.empty_table())
+
     def _tell_opened(
         self, opened: Ints, parts: list[Told], payload: "_Payload", moments: list[tuple[Rows, Ints]]
     ) -> None:
@@ -133,7 +140,8 @@ class Ripener:
             if start == stop:
                 continue
             looks = _bits(
-                task.given is None and offset in task.waits and offset <= ends[task.event] for task in chain.tasks
+                task.given is None and offset in task.waits and offset <= ends[task.event]
+                for task in chain.tasks
             )
             final = _bits(ends[task.event] == offset for task in chain.tasks)
             time, touched = ring.range("time", start, stop), ring.range("touched", start, stop)
@@ -229,7 +237,9 @@ class Ripener:
             columns += self._state_columns(task, states, offsets, moments, of)
         return pa.RecordBatch.from_arrays(columns, schema=self._schema)
 
-    def _state_columns(self, task: TaskSpec, states: States, offsets: Ints, moments: Ints, of: Ints) -> list[pa.Array]:
+    def _state_columns(
+        self, task: TaskSpec, states: States, offsets: Ints, moments: Ints, of: Ints
+    ) -> list[pa.Array]:
         """Return label, at and value of one task. Untouched exposures know no event; their windows may have closed."""
         stirred = np.flatnonzero(moments >= 0)
         moment = moments[stirred]
@@ -237,7 +247,10 @@ class Ripener:
         if task.given is None:
             known = offsets >= self._shape.untouched_end[task.event]
         label, at = np.zeros(len(moments), np.int8), np.zeros(len(moments), np.int64)
-        label[stirred], known[stirred] = states.label[task.name][0][moment], states.label[task.name][1][moment]
+        label[stirred], known[stirred] = (
+            states.label[task.name][0][moment],
+            states.label[task.name][1][moment],
+        )
         at[stirred] = states.at[task.name][moment]
         columns = [
             _nullable(pa.int8(), label[of], known[of]),
@@ -312,7 +325,9 @@ class _Payload:
         full = np.flatnonzero(rich)
         bare = np.flatnonzero(poor & ~rich)
         if len(full):
-            place[full] = self._add([self._touched.pile.take(rows[full])], len(full), True) + np.arange(len(full))
+            place[full] = self._add([self._touched.pile.take(rows[full])], len(full), True) + np.arange(
+                len(full)
+            )
         if len(bare):
             batch = self._touched.pile.take(rows[bare], self._key)
             place[bare] = self._add([batch], len(bare), False) + np.arange(len(bare))

@@ -1,6 +1,6 @@
 """Rows by number: growing numeric columns and record batches that are appended behind and forgotten in front."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,9 +91,9 @@ class Ring:
 
     def restore(self, first: int, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         """Become the ring whose live rows these are."""
-        count = len(next(iter(columns.values())))
         self.first = self.next = first
-        self.append(count, columns)
+        if columns:
+            self.append(len(next(iter(columns.values()))), columns)
 
 
 class Pile:
@@ -169,9 +169,11 @@ class Pile:
         """The first row that is still held."""
         return self._starts[0] if self._starts else self.next
 
-    def live(self) -> tuple[int, list[pa.RecordBatch]]:
-        """Return the first row held and the batches from there on."""
-        return self.first, list(self._batches)
+    def parts(self) -> Iterator[tuple[int, pa.RecordBatch, bool]]:
+        """Return each batch with its first row and whether it will stay as it is."""
+        settled = len(self._batches) - self._young
+        for place, (start, batch) in enumerate(zip(self._starts, self._batches, strict=True)):
+            yield start, batch, place < settled
 
     def restore(self, first: int, batches: Sequence[pa.RecordBatch]) -> None:
         """Become the pile that holds these batches from row `first` on."""

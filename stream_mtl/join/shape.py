@@ -94,7 +94,8 @@ def shape_of(chain: ChainSpec) -> Shape:
         dues={k.name: tuple(sorted({o for kind, o in bases if kind == k.name})) for k in children},
         named=frozenset(p for k in children if k.parent is not None for p in k.after if p != root),
         tasks_of={
-            k.name: sum(1 << i for i, task in enumerate(chain.tasks) if task.event == k.name) for k in chain.kinds
+            k.name: sum(1 << i for i, task in enumerate(chain.tasks) if task.event == k.name)
+            for k in chain.kinds
         },
     )
 
@@ -112,7 +113,9 @@ def _parents_first(chain: ChainSpec) -> tuple[KindSpec, ...]:
     while waiting:
         ready = [kind for kind in waiting if set(kind.after) <= names]
         if not ready:
-            raise ValueError(f"kinds {[k.name for k in waiting]} come after each other, or after an unknown kind")
+            raise ValueError(
+                f"kinds {[k.name for k in waiting]} come after each other, or after an unknown kind"
+            )
         done += ready
         names |= {kind.name for kind in ready}
         waiting = [kind for kind in waiting if kind.name not in names]

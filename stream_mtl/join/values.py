@@ -68,7 +68,13 @@ def add_up(
 
 
 def _run(
-    task: TaskSpec, touched: Touched, by: Rows, rank: Ints, counted: npt.NDArray[np.bool_], order: Rows, facts: Facts
+    task: TaskSpec,
+    touched: Touched,
+    by: Rows,
+    rank: Ints,
+    counted: npt.NDArray[np.bool_],
+    order: Rows,
+    facts: Facts,
 ) -> Floats:
     column = _numbers(facts.column(task.value))[order] if task.value else np.ones(len(by))
     out = touched.ring.get(f"value.{task.name}", by)

@@ -1,5 +1,8 @@
 """The columns tell what the plain specification tells, row by row, however the stream is read."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,10 +10,13 @@ from hypothesis import strategies as st
 
 from stream_mtl.hashing import hash_columns
 from stream_mtl.join import keys
+from stream_mtl.join.joiner import Joiner
 from stream_mtl.join.plain import PlainJoin
 from stream_mtl.join.spec import ChainSpec
+from stream_mtl.join.state import restore, save
+from stream_mtl.join.store import SegmentStore
 
-from .columns import run
+from .columns import arrivals, plain_rows, run, schemas_of
 from .streams import Stream, chain_specs, polls, streams
 
 
@@ -54,3 +60,28 @@ def test_keys_that_share_a_hash_are_told_apart(data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keys, "HASH_ROWS", weak)
         expect_equal(spec, stream, read)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_joiner_that_is_saved_and_restored_goes_on_as_if_nothing_had_happened(data: st.DataObject) -> None:
+    spec = data.draw(chain_specs())
+    stream = data.draw(streams(spec))
+    read = data.draw(polls(stream))
+    expected, whole = run(spec, stream.partitions, read)
+    stops = data.draw(st.sets(st.integers(0, len(read)), max_size=4))
+    with TemporaryDirectory() as folder:
+        rows = []
+        joiner = Joiner(spec, schemas_of(spec), list(stream.partitions))
+        for place, poll in enumerate(read):
+            if place in stops:
+                SegmentStore(Path(folder), sync=False).save(save(joiner))
+                joiner = Joiner(spec, schemas_of(spec), list(stream.partitions))
+                restore(joiner, SegmentStore(Path(folder)).load()[0])
+            for one in arrivals(spec, poll):
+                joiner.admit(one)
+            rows += plain_rows(spec, joiner.tell())
+        rows += plain_rows(spec, joiner.tell(joiner.end()))
+    assert rows == expected
+    assert joiner.accounts() == whole.accounts()
+    assert joiner.positions == whole.positions

@@ -1,0 +1,194 @@
+"""A joiner as tables and back: everything it knows, so that a restored one goes on as if it had never stopped."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from stream_mtl.events.watermark import Watermarks
+from stream_mtl.join.children import Children, Waiters
+from stream_mtl.join.hold import Facts
+from stream_mtl.join.joiner import Joiner
+from stream_mtl.join.keys import Keys
+from stream_mtl.join.rows import Pile, Ring, empty
+from stream_mtl.join.spec import ChainSpec
+from stream_mtl.join.store import State
+
+_RAW = "\x00"  # in front of the names of columns that are ours, beside the user's fields
+
+
+def save(joiner: Joiner) -> State:
+    """Return the joiner's state. Its tables share memory with the joiner: store it before going on."""
+    tables: dict[str, pa.Table] = {}
+    sealed: set[str] = set()
+    exposures, touched = joiner.exposures, joiner.touched
+    ours = [name for name in exposures.ring.columns if name != "touched"]
+    _save_pile("exposures", exposures.pile, exposures.ring, ours, tables, sealed)
+    _save_pile("touched", touched.pile, touched.ring, [], tables, sealed)
+    tables["touched"] = pa.table(touched.ring.live())
+    tables["hold"] = _facts_table(joiner.hold.contents(), {})
+    for name, children in joiner.children.items():
+        tables[f"hold.{name}"] = _facts_table(children.hold.contents(), {})
+        waiters = children.waiters
+        extra = {"exposure": waiters.exposure, "touched": waiters.touched, "id_row": waiters.id_row}
+        tables[f"waiters.{name}"] = _facts_table(waiters.facts, extra)
+        if children.ids is not None:
+            _save_pile(f"ids.{name}", children.ids.pile, children.ids.ring, [], tables, sealed)
+            tables[f"ids.{name}"] = pa.table(children.ids.ring.live())
+    for (kind, offset), (at, rows) in joiner.ripener.live().items():
+        tables[f"due.{kind}.{offset}"] = pa.table({"at": at, "row": rows})
+    return State(_meta(joiner), tables, frozenset(sealed))
+
+
+def restore(joiner: Joiner, state: State) -> None:
+    """Make a newly built joiner what the saved one was."""
+    meta, tables = state.meta, state.tables
+    joiner.positions = {(p["source"], p["partition"]): p["next"] for p in meta["positions"]}
+    joiner.watermarks = Watermarks.from_dict(meta["watermarks"])
+    joiner.counts = {kind: dict(counts) for kind, counts in meta["counts"].items()}
+    joiner.ignored, joiner.told_before = meta["ignored"], meta["told_before"]
+    exposures, touched = joiner.exposures, joiner.touched
+    _restore_pile("exposures", exposures.pile, meta, tables, exposures.ring, {"touched": -1})
+    exposures.ring.drop_before(meta["rings"]["exposures"][0])
+    exposures.untold = dict(meta["untold"])
+    _restore_pile("touched", touched.pile, meta, tables)
+    touched.ring.restore(meta["rings"]["touched"][0], _numpy(tables["touched"]))
+    joiner.linked = touched.ring.next
+    rows = np.arange(touched.ring.first, touched.ring.next)
+    numbers = touched.ring.get("exposure", rows)
+    in_log = numbers >= exposures.ring.first
+    exposures.ring.put("touched", numbers[in_log], rows[in_log])
+    joiner.hold.restore(_facts(tables["hold"], joiner.hold.schema)[0])
+    for name, children in joiner.children.items():
+        _restore_children(name, children, meta, tables)
+    joiner.ripener.restore(
+        {(kind, offset): _due(tables[f"due.{kind}.{offset}"]) for kind, offset in joiner.ripener.live()}
+    )
+    for name, keys in _keys(joiner).items():
+        keys.restore(*_aliases(meta["keys"][name]))
+        keys.index.rebuild()
+    touched.index.rebuild()
+
+
+def _meta(joiner: Joiner) -> dict[str, Any]:
+    rings = {"exposures": joiner.exposures.ring, "touched": joiner.touched.ring}
+    piles = {"exposures": joiner.exposures.pile, "touched": joiner.touched.pile}
+    for name, children in joiner.children.items():
+        if children.ids is not None:
+            rings[f"ids.{name}"], piles[f"ids.{name}"] = children.ids.ring, children.ids.pile
+    return {
+        "positions": [{"source": s, "partition": p, "next": n} for (s, p), n in joiner.positions.items()],
+        "watermarks": joiner.watermarks.to_dict(),
+        "counts": joiner.counts,
+        "ignored": joiner.ignored,
+        "told_before": joiner.told_before,
+        "untold": list(joiner.exposures.untold.items()),
+        "rings": {name: [ring.first, ring.next] for name, ring in rings.items()},
+        "piles": {name: [pile.first, pile.next] for name, pile in piles.items()},
+        "keys": {
+            name: {
+                "aliases": [[list(key), alias] for key, alias in keys.aliases.items()],
+                "shared": keys.shared,
+            }
+            for name, keys in _keys(joiner).items()
+        },
+    }
+
+
+def _keys(joiner: Joiner) -> dict[str, Keys]:
+    keys = {"key": joiner.exposures.keys}
+    if joiner.exposures.has_id_index:
+        keys["id"] = joiner.exposures.ids
+    for name, children in joiner.children.items():
+        if children.ids is not None:
+            keys[f"ids.{name}"] = children.ids.keys
+    return keys
+
+
+def _aliases(plain: Mapping[str, Any]) -> tuple[dict[tuple[object, ...], int], list[int]]:
+    return {tuple(key): alias for key, alias in plain["aliases"]}, plain["shared"]
+
+
+def _save_pile(
+    name: str, pile: Pile, ring: Ring, columns: list[str], tables: dict[str, pa.Table], sealed: set[str]
+) -> None:
+    """Add the pile's batches, each with the ring's columns of the same rows.
+
+    Rows that the ring has dropped but whose batch is still held carry whatever stands in their place; nobody asks.
+    """
+    for start, batch, old in pile.parts():
+        stop = start + batch.num_rows
+        table = pa.Table.from_batches([batch])
+        for column in columns:
+            table = table.append_column(_RAW + column, pa.array(ring.range(column, start, stop)))
+        tables[f"{name}-{start}"] = table
+        if old:
+            sealed.add(f"{name}-{start}")
+
+
+def _restore_pile(
+    name: str,
+    pile: Pile,
+    meta: Mapping[str, Any],
+    tables: Mapping[str, pa.Table],
+    ring: Ring | None = None,
+    defaults: Mapping[str, int] | None = None,
+) -> None:
+    parts = sorted((int(key.rsplit("-", 1)[1]), key) for key in tables if key.rpartition("-")[0] == name)
+    first, next_ = meta["piles"][name]
+    whole = [tables[key].combine_chunks() for _, key in parts]
+    pile.restore(first, [_batch(table.select(pile.schema.names), pile.schema) for table in whole])
+    pile.next = next_
+    if ring is not None:
+        ring.restore(first, {})
+        for table in whole:
+            raw = {n[1:]: table.column(n).to_numpy() for n in table.schema.names if n.startswith(_RAW)}
+            ring.append(table.num_rows, raw | dict(defaults or {}))
+
+
+def _restore_children(
+    name: str, children: Children, meta: Mapping[str, Any], tables: Mapping[str, pa.Table]
+) -> None:
+    children.hold.restore(_facts(tables[f"hold.{name}"], children.schema)[0])
+    facts, extra = _facts(tables[f"waiters.{name}"], children.schema)
+    children.waiters = Waiters(facts, extra["exposure"], extra["touched"], extra["id_row"])
+    if children.ids is not None:
+        _restore_pile(f"ids.{name}", children.ids.pile, meta, tables)
+        children.ids.ring.restore(meta["rings"][f"ids.{name}"][0], _numpy(tables[f"ids.{name}"]))
+
+
+def _facts_table(facts: Facts, extra: Mapping[str, np.ndarray]) -> pa.Table:
+    table = pa.Table.from_batches([facts.fields])
+    ours = {"time": facts.time, "partition": facts.partition, "position": facts.position, **extra}
+    for name, column in ours.items():
+        table = table.append_column(_RAW + name, pa.array(column))
+    return table
+
+
+def _facts(table: pa.Table, schema: pa.Schema) -> tuple[Facts, dict[str, np.ndarray]]:
+    ours = {n[1:]: table.column(n).to_numpy() for n in table.schema.names if n.startswith(_RAW)}
+    fields = _batch(table.select(schema.names).combine_chunks(), schema)
+    rows = np.arange(table.num_rows)
+    return Facts(ours.pop("time"), ours.pop("partition"), ours.pop("position"), fields, rows), ours
+
+
+def _due(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    return table.column("at").to_numpy(), table.column("row").to_numpy()
+
+
+def _numpy(table: pa.Table) -> dict[str, np.ndarray]:
+    return {name: table.column(name).to_numpy() for name in table.schema.names}
+
+
+def _batch(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
+    return next(iter(table.to_batches()), empty(schema))
+
+
+def declaration(chain: ChainSpec, schemas: Mapping[str, pa.Schema]) -> dict[str, Any]:
+    """Return what the state and the log depend on, fit for JSON, with a `fingerprint` of all of it."""
+    fields = {kind: {f.name: str(f.type) for f in schema} for kind, schema in sorted(schemas.items())}
+    plain = {"chain": msgspec.to_builtins(chain), "fields": fields}
+    return {**plain, "fingerprint": hashlib.sha256(msgspec.json.encode(plain)).hexdigest()[:16]}

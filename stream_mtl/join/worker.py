@@ -1,0 +1,298 @@
+"""A joiner at work: reads sources, writes blocks, and after a crash goes on as if nothing had happened."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from stream_mtl.clock import END, HOUR, MINUTE, SECOND, Clock, Millis
+from stream_mtl.connectors.base import DeadLetter, Source
+from stream_mtl.connectors.letters import DeadLetters
+from stream_mtl.errors import FingerprintMismatch, PositionOutOfRange
+from stream_mtl.events.codec import Codec
+from stream_mtl.events.types import Arrivals, Events, EventSpec, Malformed
+from stream_mtl.join.block import Header, Progress, Tick, merged
+from stream_mtl.join.joiner import Joiner, Partition
+from stream_mtl.join.log import TransitionLog
+from stream_mtl.join.spec import ChainSpec
+from stream_mtl.join.state import declaration, restore, save
+from stream_mtl.join.store import StateStore
+from stream_mtl.join.transitions import Transitions
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How a joiner reads and commits. Times are of the clock, except `ahead`, which is event time."""
+
+    poll_rows: int = 10_000  # records of one source at a time
+    block_rows: int = 65_536  # a block is written when so many rows were told,
+    block_every: Millis = SECOND  # or so long after the last one
+    checkpoint_every: Millis = MINUTE
+    ahead: Millis = HOUR  # a partition so far in front of the last one is not polled
+
+
+class JoinWorker:
+    """Runs one joiner partition. The order of a commit:
+
+    1 dead letters are flushed, 2 the block is appended to the log, and with it its positions are committed,
+    3 now and then the state is checkpointed, never ahead of the log.
+    """
+
+    def __init__(
+        self,
+        chain: ChainSpec,
+        specs: Sequence[EventSpec],
+        sources: Sequence[Source],
+        codec: Codec,
+        log: TransitionLog,
+        store: StateStore,
+        letters: DeadLetters,
+        clock: Clock,
+        options: WorkerOptions = WorkerOptions(),
+        partition: int = 0,
+    ) -> None:
+        self._sources = {source.name: source for source in sources}
+        schemas = {spec.kind: spec.schema for spec in specs}
+        places = [(source.name, number) for source in sources for number in sorted(source.partitions())]
+        self._new_joiner = lambda: Joiner(chain, schemas, places)
+        self._source_of = {spec.kind: spec.source for spec in specs}
+        self._codec, self._log, self._store, self._letters = codec, log, store, letters
+        self._clock, self._options, self._partition = clock, options, partition
+        self._declaration = declaration(chain, schemas)
+        self.joiner = self._new_joiner()
+        self._committed = dict(self.joiner.positions)
+        self._block = 0
+        self._told: list[Transitions] = []
+        self._ticks: list[Tick] = []
+        self._ended: set[str] = set()
+        self._last_block = self._last_checkpoint = clock()
+
+    def recover(self) -> int:
+        """Go to where the last durable block ended; returns how many records were read again for it.
+
+        1 take the newest checkpoint that is not ahead of the log, 2 read the input again from there up to the
+        block's positions, with the output off. Raises FingerprintMismatch, PositionOutOfRange.
+        """
+        self._log.declare(self._declaration)
+        last = self._log.last()
+        if last is None:
+            self._seek(self.joiner.positions)
+            return 0
+        start = self._restore(last)
+        target = {(p.source, p.partition): p.next for p in last.progress}
+        unknown = set(self.joiner.positions) ^ set(target)
+        if unknown:
+            raise FingerprintMismatch(
+                f"source partitions {sorted(unknown)} differ from those the log was written from: "
+                f"restore them, or start with an empty log and state"
+            )
+        ticks = [tick for header in self._log.headers(start) for tick in header.ticks]
+        again = self._catch_up(target, ticks)
+        self.joiner.tell(last.told_before)
+        self._committed, self._block = dict(self.joiner.positions), last.block + 1
+        self._seek(target)
+        return again
+
+    def step(self) -> int:
+        """Poll every source once, join, and commit if it is time. Returns how many records were read."""
+        read = 0
+        paused = self._ahead()
+        for name, source in self._sources.items():
+            some = source.poll(self._options.poll_rows, frozenset(n for s, n in paused if s == name))
+            for records in some:
+                arrivals = self._codec.decode(records)
+                self._admit(arrivals)
+                read += len(records)
+            if not some and source.ended() and name not in self._ended:
+                self._end_source(name)
+        self._told += self.joiner.tell()
+        self._keep_aside()
+        now = self._clock()
+        rows = sum(len(part) for part in self._told)
+        if rows >= self._options.block_rows or now - self._last_block >= self._options.block_every:
+            self.commit()
+        return read
+
+    def ended(self) -> bool:
+        """Return whether every source has come to its end."""
+        return len(self._ended) == len(self._sources)
+
+    def finish(self) -> None:
+        """Tell what the end of input makes known, commit, and checkpoint."""
+        self._told += self.joiner.tell(self.joiner.end())
+        self._keep_aside()
+        self.commit()
+        self.checkpoint()
+
+    def commit(self) -> None:
+        """Make what was told and read durable."""
+        self._last_block = self._clock()
+        if not self._told and self._committed == self.joiner.positions and not self._ticks:
+            return
+        self._letters.flush()
+        self._log.append(self._header(), self._batch())
+        self._committed = dict(self.joiner.positions)
+        self._told, self._ticks = [], []
+        self._block += 1
+        if self._last_block - self._last_checkpoint >= self._options.checkpoint_every:
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Keep the state, which must be that of the last block."""
+        state = save(self.joiner)
+        self._store.save(replace(state, meta={**state.meta, "block": self._block - 1}))
+        self._last_checkpoint = self._clock()
+
+    def close(self) -> None:
+        """Let go of sources and sinks."""
+        for source in self._sources.values():
+            source.close()
+        self._letters.close()
+
+    def _restore(self, last: Header) -> int:
+        """Restore the newest usable checkpoint; returns the first block that it does not cover."""
+        for state in self._store.load():
+            if state.meta["block"] <= last.block:
+                restore(self.joiner, state)
+                self._seek(self.joiner.positions)
+                return int(state.meta["block"]) + 1
+        if self._log.first() > 0:
+            raise PositionOutOfRange(
+                "no checkpoint of the joiner's state verifies and the log does not reach back to its beginning: "
+                "restore the state folder, or start with an empty log and state"
+            )
+        self._seek(self.joiner.positions)
+        return 0
+
+    def _seek(self, positions: Mapping[Partition, int]) -> None:
+        for name, source in self._sources.items():
+            source.seek({number: position for (s, number), position in positions.items() if s == name})
+
+    def _catch_up(self, target: Mapping[Partition, int], ticks: Sequence[Tick]) -> int:
+        again = 0
+        self._apply(ticks)
+        while behind := {p for p, position in self.joiner.positions.items() if position < target[p]}:
+            read = 0
+            for name, source in self._sources.items():
+                done = frozenset(n for s, n in target if s == name and (s, n) not in behind)
+                for records in source.poll(self._options.poll_rows, done):
+                    read += 1
+                    again += self._read_again(self._codec.decode(records), target, ticks)
+            if read == 0:
+                short = {p: (self.joiner.positions[p], target[p]) for p in sorted(behind)}
+                raise PositionOutOfRange(
+                    f"the log of transitions was written from records that the sources do not have (partition: "
+                    f"has, needs): {short}; restore the sources, or start with an empty log and state"
+                )
+            self.joiner.tell()
+        return again
+
+    def _read_again(self, arrivals: Arrivals, target: Mapping[Partition, int], ticks: Sequence[Tick]) -> int:
+        """Admit arrivals up to the target, ticks where they were; returns how many records that were."""
+        place = (arrivals.source, arrivals.partition)
+        stops = {t.position for t in ticks if (t.source, t.partition) == place} | {target[place]}
+        begin = self.joiner.positions[place]
+        for stop in sorted(stops):
+            if arrivals.first < stop <= target[place]:
+                before, arrivals = _cut(arrivals, stop)
+                self.joiner.admit(before)
+                self._apply([t for t in ticks if (t.source, t.partition) == place and t.position == stop])
+        if arrivals.next <= target[place] and arrivals.next > self.joiner.positions[place]:
+            self.joiner.admit(arrivals)
+        return self.joiner.positions[place] - begin
+
+    def _apply(self, ticks: Sequence[Tick]) -> None:
+        for tick in ticks:
+            if self.joiner.positions[tick.source, tick.partition] == tick.position:
+                self.joiner.watermarks[tick.source, tick.partition].floor(tick.floor)
+
+    def _end_source(self, name: str) -> None:
+        self._ended.add(name)
+        for partition in self._sources[name].partitions():
+            self.tick((name, partition), END)
+
+    def tick(self, place: Partition, floor: Millis) -> None:
+        """Raise the watermark of a silent partition; the next block says so."""
+        self.joiner.watermarks[place].floor(floor)
+        self._ticks.append(Tick(*place, self.joiner.positions[place], floor))
+
+    def _ahead(self) -> set[Partition]:
+        """Return the partitions that are so far in front of the last one that they wait for it."""
+        marks = self.joiner.watermarks
+        reached = {p: marks[p].value for p in self.joiner.positions if p[0] not in self._ended}
+        known = [value for value in reached.values() if value is not None]
+        if not known or len(known) < len(reached):
+            return {p for p, value in reached.items() if value is not None}
+        return {
+            p
+            for p, value in reached.items()
+            if value is not None and value > min(known) + self._options.ahead
+        }
+
+    def _admit(self, arrivals: Arrivals) -> None:
+        self.joiner.admit(arrivals)
+        bad = arrivals.malformed
+        for position, reason, detail, value in zip(
+            bad.position, bad.reason, bad.detail, bad.value, strict=True
+        ):
+            self._letters.add(
+                DeadLetter(arrivals.source, arrivals.partition, int(position), reason, value, detail)
+            )
+
+    def _keep_aside(self) -> None:
+        """Send records that repeat an id with other fields to the dead letters, as JSON of their fields."""
+        for kind, facts in self.joiner.take_conflicts():
+            source = self._source_of[kind]
+            for place, position, time, fields in zip(
+                facts.partition, facts.position, facts.time, facts.fields.to_pylist(), strict=True
+            ):
+                value = msgspec.json.encode({"kind": kind, "time": int(time), "fields": fields})
+                detail = f"another {kind} with this id and other fields stands"
+                self._letters.add(DeadLetter(source, int(place), int(position), "conflict", value, detail))
+
+    def _header(self) -> Header:
+        progress = tuple(
+            Progress(source, number, self._committed[source, number], position)
+            for (source, number), position in self.joiner.positions.items()
+        )
+        return Header(
+            partition=self._partition,
+            epoch=0,
+            block=self._block,
+            told_before=self.joiner.told_before,
+            exposures=self.joiner.exposures.ring.next,
+            progress=progress,
+            ticks=tuple(self._ticks),
+            accounts=self.joiner.accounts(),
+            fingerprint=str(self._declaration["fingerprint"]),
+        )
+
+    def _batch(self) -> Transitions:
+        return merged(self._told) if self._told else self.joiner.ripener.nothing()
+
+
+def _cut(arrivals: Arrivals, stop: int) -> tuple[Arrivals, Arrivals]:
+    """Split arrivals at a position."""
+    stop = min(stop, arrivals.next)
+    return _part(arrivals, arrivals.first, stop, arrivals.ignored), _part(arrivals, stop, arrivals.next, 0)
+
+
+def _part(arrivals: Arrivals, low: int, high: int, ignored: int) -> Arrivals:
+    events = tuple(e for e in (_between(e, low, high) for e in arrivals.events) if len(e))
+    bad = arrivals.malformed
+    rows = [i for i, position in enumerate(bad.position) if low <= position < high]
+    malformed = Malformed(
+        bad.position[rows],
+        [bad.reason[i] for i in rows],
+        [bad.detail[i] for i in rows],
+        [bad.value[i] for i in rows],
+        [bad.kind[i] for i in rows],
+    )
+    return Arrivals(arrivals.source, arrivals.partition, low, high, events, malformed, ignored)
+
+
+def _between(events: Events, low: int, high: int) -> Events:
+    rows = np.flatnonzero((events.position >= low) & (events.position < high))
+    return Events(events.kind, events.position[rows], events.time[rows], events.fields.take(pa.array(rows)))
