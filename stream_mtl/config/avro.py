@@ -55,5 +55,6 @@ def _field_type(kind: Any, named: dict[str, Any]) -> FieldType | None:
         _field_type(kind.get("type"), named) if kind.get("type") not in ("record", "fixed", "map") else None
     )
     if "name" in kind:
-        named[kind["name"]] = found
+        space = f"{kind['namespace']}." if kind.get("namespace") else ""
+        named |= {kind["name"]: found, f"{space}{kind['name']}": found}
     return found

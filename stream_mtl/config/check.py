@@ -49,7 +49,7 @@ def _root(config: Config) -> Iterator[Problem]:
         yield Problem(("events",), "no kind is the root; drop `after` from the one that opens an exposure")
     for name in roots[1:]:
         text = f'is a second root beside "{roots[0]}"; add after = "{roots[0]}" to the one that follows'
-        yield Problem(("events", name), text)
+        yield Problem(("events", name), text, about=("events", roots[0]))
     for name in roots[:1]:
         event = config.events[name]
         for option, value in (
@@ -70,7 +70,8 @@ def _after(config: Config) -> Iterator[Problem]:
             if other == name:
                 yield Problem(path, "names the kind itself; name the kind that comes before it")
             elif other not in chained:
-                yield Problem(path, f'there is no kind "{other}"; {nearest(other, _but(chained, name))}')
+                text = f'there is no kind "{other}"; {nearest(other, _but(chained, name))}'
+                yield Problem(path, text, about=("events", other))
         if len(set(event.after)) < len(event.after):
             yield Problem(path, "names a kind twice; drop one")
     for cycle in _cycles({name: event.after for name, event in config.events.items()}):
@@ -81,14 +82,14 @@ def _after(config: Config) -> Iterator[Problem]:
 def _children(config: Config) -> Iterator[Problem]:
     for name, event in config.events.items():
         if event.after and event.within is None:
-            text = f'`within` is missing: how long after "{event.after[0]}" may it come?; add within = "30m"'
+            text = f'`within` is missing; say how long after "{event.after[0]}" it may come: within = "30m"'
             yield Problem(("events", name), text)
         if event.parent is None:
             continue
         for other in event.after:
             if other in config.events and config.events[other].id is None:
                 text = f'names an id, but "{other}" has none; add `id` to events.{other}, or drop `parent`'
-                yield Problem(("events", name, "parent"), text)
+                yield Problem(("events", name, "parent"), text, about=("events", other))
 
 
 def _before(config: Config) -> Iterator[Problem]:
@@ -98,11 +99,11 @@ def _before(config: Config) -> Iterator[Problem]:
             continue
         if event.before not in roots:
             text = f'"{event.before}" is not the root; {nearest(event.before, roots)}'
-            yield Problem(("events", name, "before"), text)
+            yield Problem(("events", name, "before"), text, about=("events",))
         if event.after:
             yield Problem(("events", name, "after"), "a kind has `after` or `before`, not both; drop one")
         if event.within is None:
-            text = f'`within` is missing: how long before "{event.before}" may it come?; add within = "30m"'
+            text = f'`within` is missing; say how long before "{event.before}" it may come: within = "30m"'
             yield Problem(("events", name), text)
 
 
@@ -113,19 +114,18 @@ def _told_apart(config: Config) -> Iterator[Problem]:
         shared = first.where.keys() & second.where.keys()
         if not any(_differ(first.where[field], second.where[field]) for field in shared):
             text = f'cannot be told from "{one}", which has the same source; give both a `where` that differs'
-            yield Problem(("events", two), text)
+            yield Problem(("events", two), text, about=("events", one))
 
 
 def _task_events(config: Config) -> Iterator[Problem]:
     children = [name for name, event in config.events.items() if event.after]
     for name, task in config.tasks.items():
-        if task.event not in config.events:
-            yield Problem(
-                ("tasks", name, "event"), f'there is no kind "{task.event}"; {nearest(task.event, children)}'
-            )
-        elif task.event not in children:
+        if task.event in children:
+            continue
+        text = f'there is no kind "{task.event}"; {nearest(task.event, children)}'
+        if task.event in config.events:
             text = f'"{task.event}" follows nothing; name a kind that has `after`: {", ".join(children)}'
-            yield Problem(("tasks", name, "event"), text)
+        yield Problem(("tasks", name, "event"), text, about=("events", task.event))
 
 
 def _given(config: Config) -> Iterator[Problem]:
@@ -134,7 +134,7 @@ def _given(config: Config) -> Iterator[Problem]:
             yield Problem(("tasks", name, "given"), "names the task itself; name the task it depends on")
         elif task.given is not None and task.given not in config.tasks:
             text = f'there is no task "{task.given}"; {nearest(task.given, _but(config.tasks, name))}'
-            yield Problem(("tasks", name, "given"), text)
+            yield Problem(("tasks", name, "given"), text, about=("tasks", task.given))
     for cycle in _cycles({name: (task.given,) for name, task in config.tasks.items() if task.given}):
         text = f"goes round in a circle ({' given '.join(cycle)}); drop one `given`"
         yield Problem(("tasks", cycle[0], "given"), text)
@@ -177,17 +177,18 @@ def _shared(config: Config, name: str, share: str, dim: int) -> Iterator[Problem
         if isinstance(feature, Categorical | Sequence) and feature.share is None and key != name
     }
     if share not in owners:
-        yield Problem(path, f'"{share}" has no embedding table of its own; {nearest(share, owners)}')
+        text = f'"{share}" has no embedding table of its own; {nearest(share, owners)}'
+        yield Problem(path, text, about=("features", share))
     elif owners[share] != dim:
-        yield Problem(path, f'"{share}" has dim {owners[share]}, this feature {dim}; make them equal')
+        text = f'"{share}" has dim {owners[share]}, this feature {dim}; make them equal'
+        yield Problem(path, text, about=("features", share))
 
 
 def _slices(config: Config) -> Iterator[Problem]:
     for name in config.watch.slices:
         if name not in config.features:
-            yield Problem(
-                ("watch", "slices"), f'there is no feature "{name}"; {nearest(name, config.features)}'
-            )
+            text = f'there is no feature "{name}"; {nearest(name, config.features)}'
+            yield Problem(("watch", "slices"), text, about=("features", name))
 
 
 def _waits(config: Config) -> Iterator[Problem]:

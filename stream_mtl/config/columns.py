@@ -7,6 +7,7 @@ from typing import TypeAlias
 from stream_mtl.config.avro import avro_types
 from stream_mtl.config.chains import in_order
 from stream_mtl.config.declarations import AnyFeature, Numeric, Sequence
+from stream_mtl.config.origin import Document
 from stream_mtl.config.problems import Path, Problem, nearest
 from stream_mtl.config.sections import Config
 from stream_mtl.errors import ConfigError, SchemaError
@@ -47,8 +48,9 @@ class Kept:
 
     @property
     def default(self) -> FieldType | None:
-        """The type that is taken if nothing says."""
-        return next((want.default for want in self.wants if want.default is not None), None)
+        """The type that is taken if nothing says: one that serves all."""
+        defaults = (want.default for want in self.wants)
+        return next((one for one in defaults if one and all(one in want.serves for want in self.wants)), None)
 
 
 @dataclass(slots=True)
@@ -60,17 +62,20 @@ class Typed:
     unsaid: list[Problem] = field(default_factory=list)
 
 
-def event_specs(config: Config, schemas: Mapping[str, bytes | str] | None = None) -> list[EventSpec]:
+def event_specs(
+    config: Config, schemas: Mapping[str, bytes | str] | None = None, document: Document | None = None
+) -> list[EventSpec]:
     """Return how each kind of the chain is found and which of its fields are kept, in the chain's order.
 
     `schemas` are Avro record schemas (JSON) by kind: those of `read_schemas`, a registry's, a file's own. A
     field's type is what `fields` says, else the schema, else, for keys and parents, the type of what they
     are equal to, else "double" for values and numeric features. Kinds with `before` are left out.
-    Raises ConfigError with every field whose type is not said, or cannot serve.
+    Raises ConfigError with every field whose type is not said, or cannot serve; with its line where
+    `document` is given.
     """
     typed = field_types(config, schemas or {})
     if problems := typed.wrong + typed.unsaid:
-        raise ConfigError("\n".join(map(str, problems)))
+        raise ConfigError("\n".join(map(document.located if document is not None else str, problems)))
     return [_spec(config, kind, types) for kind, types in typed.types.items()]
 
 

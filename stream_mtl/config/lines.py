@@ -21,9 +21,10 @@ _KEY = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*(?:=|$)")
 
 
 def key_lines(text: str) -> dict[Path, int]:
-    """Return the line, counted from 1, of every table header and key of a valid TOML text.
+    """Return the line, counted from 1, of every table and key of a valid TOML text.
 
-    Keys inside inline tables are not listed: they stand where the key that holds them stands.
+    A table without a header of its own stands where it is first needed. Keys inside inline tables are not
+    listed: they stand where the key that holds them stands.
     """
     lines: dict[Path, int] = {}
     table: Path = ()
@@ -35,7 +36,8 @@ def key_lines(text: str) -> dict[Path, int]:
         path = key_path(found[1]) if header else table + key_path(found[1])
         if header:
             table = path
-        lines.setdefault(path, line)
+        for depth in range(1, len(path) + 1):
+            lines.setdefault(path[:depth], line)
     return lines
 
 

@@ -55,7 +55,7 @@ def examine(
     config, problems = _validate(made, file.absolute().parent)
     faults += _named_secrets(made)
     problems.sort(key=lambda problem: made.line(problem.path))
-    faults += [f"{made.place(problem.path)}: {problem}" for problem in problems]
+    faults += map(made.located, problems)
     if config is None or faults:
         return None, list(dict.fromkeys(faults))
     return Loaded(config, made), []
@@ -135,7 +135,8 @@ def _sense_of_the_rest(data: dict[str, Any], problems: list[Problem], folder: Fi
         broken += [problem.path[:-1] or problem.path for problem in problems]
         data = _repaired(data, problems)
         repaired, problems = _attempt(data, folder)
-    return [found for found in check(repaired) if not _touches(found.path, broken)] if repaired else []
+    found = check(repaired) if repaired is not None else []
+    return [one for one in found if not _touches(one.path, broken) and not _touches(one.about, broken)]
 
 
 def _repaired(data: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
@@ -155,4 +156,4 @@ def _repaired(data: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
 
 
 def _touches(path: Path, broken: list[Path]) -> bool:
-    return any(path[: len(other)] == other[: len(path)] for other in broken)
+    return path != () and any(path[: len(other)] == other[: len(path)] for other in broken)

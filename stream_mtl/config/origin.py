@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from stream_mtl.config.lines import key_path
 from stream_mtl.config.problems import Path, Problem, dotted, nearest
-from stream_mtl.config.shape import holds_sections, is_allowed, is_leaf, known_keys
+from stream_mtl.config.shape import holds_sections, is_allowed, is_leaf, is_secret, known_keys
 
 PREFIX = "STREAM_MTL__"
 SEPARATOR = "__"
@@ -53,6 +53,10 @@ class Document:
         """Return where a reader has to look to change the value at `path`."""
         return str(self.origins[path]) if path in self.origins else self.file_place(path)
 
+    def located(self, problem: Problem) -> str:
+        """Return the problem with its place in front."""
+        return f"{self.place(problem.path)}: {problem}"
+
     def file_place(self, path: Path) -> str:
         """Return the file and the line of `path`, or of the innermost table around it that has one."""
         line = self.line(path)
@@ -70,7 +74,10 @@ class Document:
 
     def lay(self, override: Override) -> None:
         """Put an override on top. A file's value that stands where a table must be is left for validation."""
-        for path, value in leaves(override.value, override.path):
+        whole = is_leaf(override.path)
+        for path, value in (
+            [(override.path, override.value)] if whole else leaves(override.value, override.path)
+        ):
             if put(self.data, path, value):
                 self.origins[path] = override.origin
                 if path == override.path:
@@ -135,7 +142,7 @@ def _override(path: Path, text: str, origin: Origin, data: dict[str, Any]) -> Ov
     fault = _fault(path, data) or _unreadable(text)
     if fault is not None:
         return Problem((), f"{origin}: {fault}")
-    return Override(path, text, _toml_value(text), origin)
+    return Override(path, text, text if is_secret(path) else _toml_value(text), origin)
 
 
 def _as_known(parts: Path, data: dict[str, Any]) -> Path:

@@ -11,10 +11,11 @@ Path: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong at `path`, and what to do about it."""
+    """What is wrong at `path`, and what to do about it; perhaps only because of what stands at `about`."""
 
     path: Path
     text: str
+    about: Path = ()
 
     def __str__(self) -> str:
         return f"{dotted(self.path)}: {self.text}" if self.path else self.text

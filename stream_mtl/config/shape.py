@@ -16,6 +16,16 @@ def fields_of(section: type[BaseModel]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
+def sections_within(section: type[BaseModel]) -> list[type[BaseModel]]:
+    """Return the section and all sections that it holds, at whatever depth."""
+    found = [section]
+    for field in section.model_fields.values():
+        kinds = _alternatives(field.annotation)
+        kinds += [inner for kind in kinds if _is_open(kind) for inner in _open_kinds(kind)]
+        found += [inner for kind in kinds if _is_section(kind) for inner in sections_within(kind)]
+    return found
+
+
 def known_keys(path: Path) -> dict[str, FieldInfo] | None:
     """Return the keys of the table at `path`; None where any key may stand, or where no table is."""
     sections = [kind for kind in _kinds_at(path) if _is_section(kind)]

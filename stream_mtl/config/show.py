@@ -8,6 +8,7 @@ from stream_mtl.config.load import Loaded
 from stream_mtl.config.origin import leaves
 from stream_mtl.config.problems import Path, dotted
 from stream_mtl.config.sections import Config
+from stream_mtl.config.shape import sections_within
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
@@ -39,6 +40,12 @@ def as_json(loaded: Loaded, origins: bool = False) -> str:
 def json_schema() -> str:
     """Return the JSON Schema of a configuration file."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+    for section in sections_within(Config):
+        properties = (schema if section is Config else schema["$defs"][section.__name__])["properties"]
+        # pydantic shows defaults as they are inside (3600000), not as they are written ("1h").
+        for key, value in section.model_construct().model_dump(mode="json", by_alias=True).items():
+            if properties[key].pop("default", None) is not None:
+                properties[key]["default"] = value
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 

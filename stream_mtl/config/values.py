@@ -66,7 +66,8 @@ def parse_method(value: object) -> Method:
     waits = tuple(parse_duration(wait) for wait in rest.split(",")) if colon else ()
     most = METHODS[name]
     if most is not None and len(waits) > most:
-        raise ValueError(f'"{name}" takes {most or "no"} wait{"s" * (most != 1)}; write "{name}"')
+        remedy = "drop the others" if most else f'write "{name}"'
+        raise ValueError(f'"{name}" takes {f"at most {most} wait" if most else "no waits"}; {remedy}')
     return Method(name, tuple(sorted(set(waits))))
 
 
