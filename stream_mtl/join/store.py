@@ -42,10 +42,8 @@ class MemoryStore:
 
     def save(self, state: State) -> None:
         """Keep the checkpoint and the one before."""
-        self._states = [
-            State(msgspec.json.decode(msgspec.json.encode(state.meta)), dict(state.tables)),
-            *self._states,
-        ][:2]
+        meta = msgspec.json.decode(msgspec.json.encode(state.meta))
+        self._states = [State(meta, dict(state.tables), state.sealed), *self._states][:2]
 
     def load(self) -> list[State]:
         """Return the last two."""

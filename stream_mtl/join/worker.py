@@ -56,12 +56,11 @@ class JoinWorker:
         self._sources = {source.name: source for source in sources}
         schemas = {spec.kind: spec.schema for spec in specs}
         places = [(source.name, number) for source in sources for number in sorted(source.partitions())]
-        self._new_joiner = lambda: Joiner(chain, schemas, places)
         self._source_of = {spec.kind: spec.source for spec in specs}
         self._codec, self._log, self._store, self._letters = codec, log, store, letters
         self._clock, self._options, self._partition = clock, options, partition
         self._declaration = declaration(chain, schemas)
-        self.joiner = self._new_joiner()
+        self.joiner = Joiner(chain, schemas, places)
         self._committed = dict(self.joiner.positions)
         self._block = 0
         self._told: list[Transitions] = []
