@@ -1,4 +1,4 @@
-"""Dead letters: records that could not be used, as JSON lines to be read by people and sent again by tools."""
+"""Dead letters: records that could not be used, as JSON lines for people to read and tools to send again."""
 
 import base64
 from collections.abc import Iterable, Iterator
