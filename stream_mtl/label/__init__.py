@@ -1,1 +1,24 @@
 """When knowing becomes teaching: delayed-feedback methods over transitions (never imports torch)."""
+
+from stream_mtl.label.base import CORRECTIONS, Auxiliary, DelayedFeedback, Kind, Reading
+from stream_mtl.label.examples import Examples, Targets
+from stream_mtl.label.methods import METHODS, make, parse
+from stream_mtl.label.oracle import Truth
+from stream_mtl.label.plan import Lesson, Plan, joint_name
+
+__all__ = [
+    "CORRECTIONS",
+    "METHODS",
+    "Auxiliary",
+    "DelayedFeedback",
+    "Examples",
+    "Kind",
+    "Lesson",
+    "Plan",
+    "Reading",
+    "Targets",
+    "Truth",
+    "joint_name",
+    "make",
+    "parse",
+]

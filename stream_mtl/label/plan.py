@@ -1,0 +1,222 @@
+"""What the tasks of a chain teach together: one emitter over transitions, made of tasks and their methods.
+
+Tasks mature at their own pace. An example holds, per lesson, a label and a weight; weight 0 says "not told".
+A *lesson* is one of
+
+- a task, taught where it is defined: if it is given another, on that one's positives only;
+- a task that is given another, taught over all exposures: its label is the product along its chain (ESMM's
+  ctcvr), and its name is "joint.cvr".
+
+How they play together:
+
+1. A lesson is told by the emissions of its own task's method, and masked everywhere else. So a correction of
+   one task never carries a term of another.
+2. A joint lesson is also told a zero whenever the method of a task before it in the chain has its last word
+   that the event did not come: an unclicked row teaches ctr = 0 and joint.cvr = 0 at once, a clicked one
+   comes back with ctr masked when the conversion's method says so.
+3. If the event of a task before it came after that last word (a click 20 minutes late under "wait:15m"), the
+   zero stands: nothing more of that exposure is told to the joint lesson, so that each counts once in it.
+4. A value is taught once, at the end of its own window, where there is one. A sum or a count is zero where
+   the event did not come; a first, last or greatest value is then not told.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from stream_mtl.clock import Millis
+from stream_mtl.errors import ConfigError, StateError
+from stream_mtl.join.spec import Aggregate, TaskSpec
+from stream_mtl.join.transitions import Transitions
+from stream_mtl.label.base import DelayedFeedback, Emitted, Kind, seconds
+from stream_mtl.label.examples import Examples, merge
+from stream_mtl.label.oracle import Truth
+from stream_mtl.label.told import Bools, Told, tell
+from stream_mtl.label.wait import Mature
+
+Labels: TypeAlias = Mapping[str, npt.NDArray[Any]]
+"""Labels by task, (n,) each, of rows that arrive with them."""
+
+_ZERO_WITHOUT_EVENT: frozenset[Aggregate] = frozenset({"sum", "count"})
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One thing to be learned: a column of targets, and the loss that goes with it."""
+
+    name: str
+    task: TaskSpec
+    method: DelayedFeedback  # of a value: Mature
+    path: tuple[str, ...] = ()  # of a joint lesson: the tasks before this one, the first of the chain first
+
+    @property
+    def joint(self) -> bool:
+        """Whether it is taught over all exposures although its task is not defined on all."""
+        return bool(self.path)
+
+
+def joint_name(task: str) -> str:
+    """Return the name of the lesson that teaches a task over all exposures."""
+    return f"joint.{task}"
+
+
+class Plan:
+    """The lessons of some tasks, and the emitter of their examples."""
+
+    def __init__(
+        self,
+        tasks: Sequence[TaskSpec],
+        methods: Mapping[str, DelayedFeedback] | None = None,
+        joint: Collection[str] = (),
+    ) -> None:
+        """Methods are by task, `Mature` where none is named; `joint` tasks are taught over all exposures.
+
+        Raises ConfigError for an unknown task, a value with a method, a joint task that is not given another.
+        """
+        self.tasks = tuple(tasks)
+        self._by_name = {task.name: task for task in tasks}
+        chosen = dict(methods or {})
+        _check(self._by_name, chosen, joint)
+        self.methods: Mapping[str, DelayedFeedback] = {t.name: chosen.get(t.name, Mature()) for t in tasks}
+        self.lessons = tuple(self._lesson(task, task.name in joint) for task in tasks)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The lessons' names, in order."""
+        return tuple(lesson.name for lesson in self.lessons)
+
+    @property
+    def waits(self) -> Mapping[str, tuple[Millis, ...]]:
+        """The looks that the join must take, by task."""
+        return {name: method.waits for name, method in self.methods.items()}
+
+    @property
+    def features_on_final(self) -> bool:
+        """Whether the join's `final` rows must carry features."""
+        before = {name for lesson in self.lessons for name in lesson.path}
+        reads = any(lesson.task.regression or lesson.method.reads_final for lesson in self.lessons)
+        return reads or any(self.methods[name].refuses_at_final for name in before)
+
+    def path(self, task: str) -> tuple[str, ...]:
+        """Return the tasks before this one in its chain, the first of the chain first."""
+        given = self._by_name[task].given
+        return () if given is None else (*self.path(given), given)
+
+    def emit(self, transitions: Transitions, truth: Truth | None = None) -> Examples:
+        """Return the examples that a batch of transitions gives.
+
+        Raises StateError if rows that teach carry no features, ConfigError for an oracle without a truth.
+        """
+        told = {task.name: self._tell(transitions, task, truth) for task in self.tasks}
+        emissions = [self._emit(lesson, told) for lesson in self.lessons]
+        merged = merge(emissions, len(transitions))
+        rows = transitions.rows
+        place = rows.column("row").to_numpy()[merged.row]
+        if len(place) and int(place.max()) >= transitions.fields.num_rows:
+            raise StateError(
+                "the log's final rows carry no features, but a task is taught by them; join it again with "
+                "features_on_final, or choose methods that do not wait for the end"
+            )
+        examples = Examples.untold(
+            self.names,
+            telling=merged.row,
+            row=place,
+            exposure=rows.column("exposure").to_numpy()[merged.row],
+            told=rows.column("told").to_numpy()[merged.row],
+        )
+        for i, (emission, at) in enumerate(zip(emissions, merged.places, strict=True)):
+            examples.tell(i, at, emission)
+        return examples
+
+    def label(self, labels: Labels) -> Examples:
+        """Return the examples of rows that arrive with their labels, by task; nan where one is not known."""
+        n = len(next(iter(labels.values())))
+        places = np.arange(n)
+        time = np.zeros(n, np.int64)
+        examples = Examples.untold(self.names, places, places.astype(np.int32), places, time)
+        for i, lesson in enumerate(self.lessons):
+            label = self._label(lesson, labels).astype(np.float32)
+            rows = np.flatnonzero(np.isfinite(label))
+            kind = np.full(len(rows), Kind.FINAL, np.int8)
+            examples.tell(i, rows, Emitted(rows, label[rows], kind, np.zeros(len(rows), np.float32)))
+        return examples
+
+    def _lesson(self, task: TaskSpec, joint: bool) -> Lesson:
+        method = self.methods[task.name]
+        if not joint:
+            return Lesson(task.name, task, method)
+        return Lesson(joint_name(task.name), task, method, self.path(task.name))
+
+    def _tell(self, transitions: Transitions, task: TaskSpec, truth: Truth | None) -> Told:
+        told = tell(transitions, self.tasks, task)
+        if truth is None:
+            return told
+        return replace(told, foreseen=truth.of(task.name, transitions.rows.column("exposure").to_numpy()))
+
+    def _emit(self, lesson: Lesson, told: Mapping[str, Told]) -> Emitted:
+        own = told[lesson.task.name]
+        if lesson.task.regression:
+            return _values(own, lesson.task.how)
+        emission = lesson.method.emit(own)
+        return self._join_chain(lesson, emission, told) if lesson.joint else emission
+
+    def _join_chain(self, lesson: Lesson, emission: Emitted, told: Mapping[str, Told]) -> Emitted:
+        """Add the zeros of exposures that never reached the task, drop what comes too late: rules 2, 3."""
+        refused = np.zeros(len(told[lesson.task.name]), np.bool_)
+        late = refused.copy()
+        first = told[lesson.path[0]]
+        for name in lesson.path:
+            method, before = self.methods[name], told[name]
+            refused |= method.refuses(before) & ~late
+            late |= method.overtaken(before)
+        keep = ~late[emission.row]
+        return _add_zeros(emission, keep, np.flatnonzero(refused), lesson.method.unreached, first)
+
+    def _label(self, lesson: Lesson, labels: Labels) -> npt.NDArray[np.float64]:
+        own = np.asarray(labels[lesson.task.name], np.float64)
+        path = lesson.path or self.path(lesson.task.name)
+        reached = np.ones(len(own))
+        for name in path:
+            before = np.asarray(labels[name], np.float64)
+            reached = np.where(reached == 1, before, reached)
+        outside = np.where(reached == 0, 0.0, np.nan) if lesson.joint else np.nan
+        return np.where(reached == 1, own, outside)
+
+
+def _check(
+    tasks: Mapping[str, TaskSpec], methods: Mapping[str, DelayedFeedback], joint: Collection[str]
+) -> None:
+    for name in [*methods, *joint, *(task.given for task in tasks.values() if task.given)]:
+        if name not in tasks:
+            raise ConfigError(f'there is no task "{name}"; the tasks are {", ".join(tasks)}')
+    for name, method in methods.items():
+        if tasks[name].regression and not isinstance(method, Mature):
+            raise ConfigError(f"task {name} is a value, taught at the end of its window; drop its method")
+    for name in joint:
+        if tasks[name].given is None or tasks[name].regression:
+            raise ConfigError(f"task {name} is no label given another, so it has no product to be taught")
+
+
+def _values(told: Told, how: Aggregate) -> Emitted:
+    assert told.value is not None
+    value = told.value
+    if how in _ZERO_WITHOUT_EVENT:
+        value = np.where(told.finals() & ~told.happened, 0.0, value)
+    rows = np.flatnonzero(told.finals() & np.isfinite(value))
+    kind = np.full(len(rows), Kind.FINAL, np.int8)
+    return Emitted(rows, value[rows].astype(np.float32), kind, seconds(told.delay(rows)))
+
+
+def _add_zeros(
+    emission: Emitted, keep: Bools, rows: npt.NDArray[np.int64], kinds: Sequence[Kind], clock: Told
+) -> Emitted:
+    zeros = np.repeat(rows, len(kinds))
+    row = np.concatenate([emission.row[keep], zeros])
+    order = np.argsort(row, kind="stable")
+    label = np.concatenate([emission.label[keep], np.zeros(len(zeros), np.float32)])
+    kind = np.concatenate([emission.kind[keep], np.tile(np.array(kinds, np.int8), len(rows))])
+    elapsed = np.concatenate([emission.elapsed[keep], seconds(clock.delay(zeros))])
+    return Emitted(row[order], label[order], kind[order], elapsed[order])

@@ -1,0 +1,114 @@
+"""What a batch of transitions says of one task: the state columns of its rows, read once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from stream_mtl.clock import Millis
+from stream_mtl.join.spec import TaskSpec
+from stream_mtl.join.transitions import Telling, Transitions
+
+Ints = npt.NDArray[np.int64]  # (n,)
+Floats = npt.NDArray[np.float32]  # (n,)
+Bools = npt.NDArray[np.bool_]  # (n,)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """The final label of the task at every row, read ahead in the log. (n,) each."""
+
+    known: Bools  # the task is defined on the row's exposure, and the log tells its end
+    label: Bools
+    delay: Ints  # ms from the start of the clock to the event, or to the end
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One task over the rows of a batch. (n,) each."""
+
+    kind: npt.NDArray[np.int8]  # Telling
+    about: Bools  # the row is about this task
+    wait: Ints  # ms, of looks
+    told: Ints  # ms
+    start: Ints  # ms, where `defined`
+    at: Ints  # ms, where `happened`
+    defined: Bools  # what the task is given has happened
+    known: Bools  # the label is known
+    happened: Bools  # and is 1
+    value: npt.NDArray[np.float64] | None  # of a regression task; nan where there is none
+    foreseen: Foreseen | None = None
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def looks(self, wait: Millis) -> Bools:
+        """Return the rows that look at the task this long after its start."""
+        rows: Bools = self._of(Telling.LOOK) & (self.wait == wait)
+        return rows
+
+    def events(self, after: Millis) -> Bools:
+        """Return the rows that tell of an event more than `after` past the start (looks show the others)."""
+        return self._of(Telling.EVENT) & self.happened & (self.at > self.start + after)
+
+    def finals(self) -> Bools:
+        """Return the rows that tell the final label."""
+        return self._of(Telling.FINAL) & self.known
+
+    def later(self, wait: Millis) -> Bools:
+        """Return the rows that know, or foresee, an event more than `wait` past the start."""
+        later = self.happened & (self.at > self.start + wait)
+        return later if self.foreseen is None else later | self.foreseen.label & (self.foreseen.delay > wait)
+
+    def delay(self, rows: Ints) -> Ints:
+        """Return ms from the start of the task's clock to the event or, before it, to the telling."""
+        until = np.where(self.happened[rows], self.at[rows], self.told[rows])
+        return np.maximum(until - self.start[rows], 0)
+
+    def _of(self, kind: Telling) -> Bools:
+        rows: Bools = (self.kind == kind) & self.about & self.defined
+        return rows
+
+
+def tell(transitions: Transitions, tasks: Sequence[TaskSpec], task: TaskSpec) -> Told:
+    """Read one task's columns. `tasks` are all tasks of the chain, in its order.
+
+    Raises KeyError for a column that is not there.
+    """
+    rows = transitions.rows
+    known, label = _column(rows, f"label.{task.name}", 0)
+    happened = known & (label == 1)
+    bit = next(i for i, other in enumerate(tasks) if other.name == task.name)
+    start, defined = _start(rows, task)
+    return Told(
+        kind=_column(rows, "kind", 0)[1],
+        about=(_column(rows, "tasks", 0)[1] >> bit & 1).astype(np.bool_),
+        wait=_column(rows, "wait", -1)[1],
+        told=_column(rows, "told", 0)[1],
+        start=start,
+        at=_column(rows, f"at.{task.name}", 0)[1],
+        defined=defined,
+        known=known & defined,
+        happened=happened & defined,
+        value=_column(rows, f"value.{task.name}", np.nan)[1] if task.regression else None,
+    )
+
+
+def _start(rows: pa.RecordBatch, task: TaskSpec) -> tuple[Ints, Bools]:
+    """Return when the task's clock started, and where it has."""
+    if task.given is None:
+        return _column(rows, "time", 0)[1], np.ones(rows.num_rows, np.bool_)
+    known, label = _column(rows, f"label.{task.given}", 0)
+    return _column(rows, f"at.{task.given}", 0)[1], known & (label == 1)
+
+
+def _column(rows: pa.RecordBatch, name: str, absent: float) -> tuple[Bools, npt.NDArray[Any]]:
+    """Return where a column is known, and its values with `absent` elsewhere."""
+    column = rows.column(name)
+    if column.null_count == 0:
+        return np.ones(len(column), np.bool_), column.to_numpy(zero_copy_only=False)
+    known = column.is_valid().to_numpy(zero_copy_only=False)
+    return known, column.fill_null(pa.scalar(absent, column.type)).to_numpy(zero_copy_only=False)

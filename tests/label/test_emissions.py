@@ -1,0 +1,274 @@
+"""What is emitted when: exact counts against the lives themselves, and the rules of the emitter."""
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_mtl.clock import HOUR, MINUTE
+from stream_mtl.errors import ConfigError, StateError
+from stream_mtl.join.transitions import Telling, Transitions
+from stream_mtl.label import CORRECTIONS, Examples, Kind, Plan, Truth, parse
+
+from .world import CHAIN, TASKS, Life, lives, planned, tell
+
+CLICK_WINDOW, CONVERSION_WINDOW = 30 * MINUTE, 2 * HOUR
+WORLDS = st.builds(lives, st.integers(1, 30), st.integers(0, 10_000), st.floats(0, 1), st.floats(0, 1))
+
+Row = tuple[int, str, int]  # (exposure, kind, label)
+
+
+def clicked(life: Life) -> bool:
+    return life.click is not None and life.click <= CLICK_WINDOW
+
+
+def bought(life: Life) -> bool:
+    return clicked(life) and life.conversion is not None and life.conversion <= CONVERSION_WINDOW
+
+
+def emit(
+    histories: list[Life], methods: dict[str, str], joint: tuple[str, ...] = ()
+) -> tuple[Transitions, Examples]:
+    plan = Plan(TASKS, {name: parse(text) for name, text in methods.items()}, joint)
+    transitions = tell(planned(plan), histories)
+    truth = Truth(TASKS)
+    truth.add(transitions)
+    return transitions, plan.emit(transitions, truth)
+
+
+def rows(examples: Examples, lesson: str) -> Counter[Row]:
+    told = examples.of(lesson)
+    places = np.flatnonzero(told.weight)
+    kinds = [Kind(kind).name for kind in told.kind[places]]
+    return Counter(zip(examples.exposure[places].tolist(), kinds, told.label[places].tolist(), strict=True))
+
+
+def late(life: Life, wait: int) -> bool:
+    return life.conversion is not None and life.conversion > wait
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories=WORLDS)
+def test_waiting_tells_each_chain_once_with_what_had_come_by_the_look(histories: list[Life]) -> None:
+    _, examples = emit(histories, {"ctr": "wait:15m", "cvr": "wait:1h"})
+    ctr: Counter[Row] = Counter()
+    cvr: Counter[Row] = Counter()
+    for i, life in enumerate(histories):
+        seen = life.click is not None and life.click <= 15 * MINUTE
+        ctr[i, "IP" if seen else "ON", int(seen)] += 1
+        if clicked(life):
+            seen = bought(life) and not late(life, HOUR)
+            cvr[i, "IP" if seen else "ON", int(seen)] += 1
+    assert rows(examples, "ctr") == ctr
+    assert rows(examples, "cvr") == cvr
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories=WORLDS)
+def test_fake_negatives_are_told_once_a_chain_and_a_positive_once_an_event(histories: list[Life]) -> None:
+    _, examples = emit(histories, {"ctr": "fnw", "cvr": "fnw"})
+    ctr: Counter[Row] = Counter((i, "ON", 0) for i in range(len(histories)))
+    cvr: Counter[Row] = Counter((i, "ON", 0) for i, life in enumerate(histories) if clicked(life))
+    ctr += Counter((i, "DP", 1) for i, life in enumerate(histories) if clicked(life))
+    cvr += Counter((i, "DP", 1) for i, life in enumerate(histories) if bought(life))
+    assert rows(examples, "ctr") == ctr
+    assert rows(examples, "cvr") == cvr
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories=WORLDS, method=st.sampled_from(["wait", "oracle"]))
+def test_mature_and_oracle_tell_each_chain_its_final_label(histories: list[Life], method: str) -> None:
+    transitions, examples = emit(histories, {"ctr": method, "cvr": method})
+    ctr = Counter((i, "FINAL", int(clicked(life))) for i, life in enumerate(histories))
+    cvr = Counter((i, "FINAL", int(bought(life))) for i, life in enumerate(histories) if clicked(life))
+    assert rows(examples, "ctr") == ctr
+    assert rows(examples, "cvr") == cvr
+    kinds = set(transitions.rows.column("kind").to_numpy()[examples.telling].tolist())
+    only_labels = examples.weight[:, :2].any(axis=1)
+    at = set(transitions.rows.column("kind").to_numpy()[examples.telling[only_labels]].tolist())
+    assert at <= {Telling.FINAL if method == "wait" else Telling.EXPOSED}
+    assert kinds <= {Telling.FINAL, Telling.EXPOSED}
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories=WORLDS)
+def test_a_value_is_told_once_at_its_final_and_only_where_there_is_one(histories: list[Life]) -> None:
+    transitions, examples = emit(histories, {"ctr": "fnw", "cvr": "fnw"})
+    told = examples.of("order_value")
+    places = np.flatnonzero(told.weight)
+    expected = {i: life.amount for i, life in enumerate(histories) if bought(life)}
+    found = dict(zip(examples.exposure[places].tolist(), told.label[places].tolist(), strict=True))
+    assert found == pytest.approx(expected)
+    assert len(places) == len(expected)
+    assert (transitions.rows.column("kind").to_numpy()[examples.telling[places]] == Telling.FINAL).all()
+
+
+METHODS = ["wait", "wait:15m", "fnw", "oracle"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    histories=WORLDS, ctr=st.sampled_from(METHODS), cvr=st.sampled_from(["wait", "wait:1h", "fnw", "oracle"])
+)
+def test_a_joint_lesson_counts_every_exposure_once(histories: list[Life], ctr: str, cvr: str) -> None:
+    _, examples = emit(histories, {"ctr": ctr, "cvr": cvr}, joint=("cvr",))
+    in_time = 15 * MINUTE if ctr == "wait:15m" else CLICK_WINDOW
+    reached = {i for i, life in enumerate(histories) if life.click is not None and life.click <= in_time}
+    shown = {"wait": "FINAL", "oracle": "FINAL"}.get(cvr, "ON")
+    expected: Counter[Row] = Counter((i, shown, 0) for i in range(len(histories)) if i not in reached)
+    for i in reached:
+        came = bought(histories[i])
+        in_look = came and not late(histories[i], HOUR)
+        if cvr == "fnw":
+            expected[i, "ON", 0] += 1
+            expected[i, "DP", 1] += came
+        elif cvr == "wait:1h":
+            expected[i, "IP" if in_look else "ON", int(in_look)] += 1
+        else:
+            expected[i, "FINAL", int(came)] += 1
+    assert rows(examples, "joint.cvr") == +expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories=WORLDS, ctr=st.sampled_from(METHODS), cvr=st.sampled_from(["wait:1h", "fnw"]))
+def test_a_correction_of_the_conversion_carries_no_click_term(
+    histories: list[Life], ctr: str, cvr: str
+) -> None:
+    _, examples = emit(histories, {"ctr": ctr, "cvr": cvr}, joint=("cvr",))
+    corrections = np.isin(examples.of("joint.cvr").kind, [int(kind) for kind in CORRECTIONS])
+    assert not examples.of("ctr").weight[corrections].any()
+    assert int(examples.of("ctr").weight.sum()) == len(histories) + (
+        sum(map(clicked, histories)) if ctr == "fnw" else 0
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories=WORLDS)
+def test_examples_leave_in_the_order_told_and_never_before_their_look(histories: list[Life]) -> None:
+    transitions, examples = emit(histories, {"ctr": "wait:15m", "cvr": "fnw"}, joint=("cvr",))
+    assert (np.diff(examples.telling) >= 0).all()
+    assert (np.diff(examples.told) >= 0).all()
+    time = transitions.rows.column("time").to_numpy()[examples.telling]
+    told = examples.of("ctr").weight > 0
+    assert (examples.told[told] == time[told] + 15 * MINUTE).all()
+
+
+def test_an_event_on_the_look_is_in_the_window() -> None:
+    on, past = Life(0, click=15 * MINUTE), Life(1, click=15 * MINUTE + 1)
+    _, examples = emit([on, past], {"ctr": "wait:15m"})
+    assert rows(examples, "ctr") == Counter({(0, "IP", 1): 1, (1, "ON", 0): 1})
+
+
+def test_a_conversion_in_the_instant_of_its_click_gives_fnw_both_rows() -> None:
+    transitions, examples = emit([Life(0, click=5, conversion=0)], {"ctr": "wait:15m", "cvr": "fnw"})
+    assert rows(examples, "cvr") == Counter({(0, "ON", 0): 1, (0, "DP", 1): 1})
+    told = examples.of("cvr").weight > 0
+    kinds = transitions.rows.column("kind").to_numpy()[examples.telling[told]]
+    assert kinds.tolist() == [Telling.LOOK, Telling.LOOK]
+
+
+def test_a_conversion_past_its_window_is_never_told() -> None:
+    _, examples = emit([Life(0, click=5, conversion=2 * HOUR + 1)], {"ctr": "fnw", "cvr": "fnw"})
+    assert rows(examples, "cvr") == Counter({(0, "ON", 0): 1})
+
+
+def test_the_elapsed_time_is_the_delay_of_an_event_and_else_the_age_of_the_clock() -> None:
+    _, examples = emit([Life(0, click=60_000, conversion=90_000), Life(1)], {"ctr": "wait:15m", "cvr": "fnw"})
+    ctr, cvr = examples.of("ctr"), examples.of("cvr")
+    assert ctr.elapsed[ctr.weight > 0].tolist() == [60.0, 900.0]
+    assert cvr.elapsed[cvr.weight > 0].tolist() == [0.0, 90.0]
+
+
+def test_the_looks_of_another_learner_on_the_same_log_are_passed_over() -> None:
+    short = Plan(TASKS, {"ctr": parse("wait:15m"), "cvr": parse("fnw")})
+    long = Plan(TASKS, {"ctr": parse("wait:20m"), "cvr": parse("wait:1h")})
+    histories = lives(40, seed=5)
+    both = planned(short)
+    tasks = tuple(
+        task if task.regression else type(task)(task.name, task.event, task.given, waits=waits)
+        for task, waits in zip(both.tasks, [(15 * MINUTE, 20 * MINUTE), (0, HOUR), ()], strict=True)
+    )
+    shared = tell(type(both)(both.key, both.kinds, tasks, remember=0, features_on_final=True), histories)
+    for plan in (short, long):
+        alone = plan.emit(tell(planned(plan), histories))
+        together = plan.emit(shared)
+        for lesson in plan.names:
+            assert rows(together, lesson) == rows(alone, lesson)
+
+
+def test_final_rows_without_features_are_refused_with_the_way_out() -> None:
+    plan = Plan(TASKS)
+    assert plan.features_on_final
+    with pytest.raises(StateError, match="features_on_final"):
+        plan.emit(tell(CHAIN, lives(5, seed=1)))
+
+
+def test_an_oracle_without_a_truth_is_refused() -> None:
+    plan = Plan(TASKS[:2], {"ctr": parse("oracle"), "cvr": parse("oracle")})
+    with pytest.raises(ConfigError, match="reads ahead"):
+        plan.emit(tell(planned(Plan(TASKS)), lives(5, seed=1)))
+
+
+def test_features_on_final_are_asked_for_only_where_they_teach() -> None:
+    labels = TASKS[:2]
+    quick = {"ctr": parse("wait:15m"), "cvr": parse("fnw")}
+    assert not Plan(labels, quick, joint=("cvr",)).features_on_final
+    assert Plan(labels, {**quick, "ctr": parse("fnw")}, joint=("cvr",)).features_on_final
+    assert not Plan(labels, {**quick, "ctr": parse("fnw")}).features_on_final
+    assert Plan(TASKS, quick).features_on_final
+
+
+def test_a_count_of_an_event_that_did_not_come_is_zero() -> None:
+    tasks = (TASKS[0], type(TASKS[0])("buys", "conversion", given="ctr", how="count"))
+    plan = Plan(tasks)
+    histories = [Life(0, click=5), Life(1, click=5, conversion=7), Life(2)]
+    examples = plan.emit(tell(planned(plan), histories))
+    told = examples.of("buys")
+    assert dict(
+        zip(examples.exposure[told.weight > 0].tolist(), told.label[told.weight > 0].tolist(), strict=True)
+    ) == {
+        0: 0.0,
+        1: 1.0,
+    }
+
+
+def test_rows_that_arrive_with_labels_teach_a_product_everywhere_and_a_task_where_it_is_defined() -> None:
+    nan = np.nan
+    labels = {
+        "ctr": np.array([1, 1, 0, nan]),
+        "cvr": np.array([1, 0, nan, 1]),
+        "order_value": np.array([3.0, nan, nan, 2]),
+    }
+    plan = Plan(TASKS, joint=("cvr",))
+    examples = plan.label(labels)
+    assert examples.of("joint.cvr").label.tolist() == [1, 0, 0, 0]
+    assert examples.of("joint.cvr").weight.tolist() == [1, 1, 1, 0]
+    assert examples.of("ctr").weight.tolist() == [1, 1, 1, 0]
+    assert examples.of("order_value").weight.tolist() == [1, 0, 0, 0]
+    assert Plan(TASKS).label(labels).of("cvr").weight.tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("methods", "joint"),
+    [
+        ({"order_value": "fnw"}, ()),
+        ({"nothing": "fnw"}, ()),
+        ({}, ("ctr",)),
+        ({}, ("order_value",)),
+        ({}, ("x",)),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(methods: dict[str, str], joint: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError):
+        Plan(TASKS, {name: parse(text) for name, text in methods.items()}, joint)
+
+
+def test_a_batch_without_rows_gives_no_examples() -> None:
+    plan = Plan(TASKS, {"ctr": parse("wait:15m"), "cvr": parse("fnw")}, joint=("cvr",))
+    full = tell(planned(plan), lives(3, seed=1))
+    empty = Transitions(full.rows.slice(0, 0), full.keys, full.fields)
+    assert len(plan.emit(empty)) == 0
+    assert isinstance(full.fields, pa.Table)
