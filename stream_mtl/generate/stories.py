@@ -119,6 +119,18 @@ def _next_of_key(key: Ints, time: Ints) -> tuple[Ints, Bools]:
     return out, single
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What was drawn for one step, before the key's return and the clocks have their say."""
+
+    p: Floats  # (n,)
+    reached: Floats  # (n,) P(the delay is within the window)
+    wanted: Bools  # (n,)
+    after: Ints  # (n,) the time of what it comes after
+    delay: Ints  # (n,) ms
+    window: Ints  # (n,) ms, below zero where nothing can be in time
+
+
 def _clicks(options: GeneratorOptions, market: Market, exposures: Exposures) -> Steps:
     context, time, rng = exposures.context, exposures.time, random(options.seed, "clicks")
     p = market.click_probability(context, time)
@@ -126,7 +138,7 @@ def _clicks(options: GeneratorOptions, market: Market, exposures: Exposures) -> 
     delay = market.click_delay(context, time, rng)
     window = np.minimum(options.click_within, exposures.next - 1 - time)
     reached = market.click_reached(context, time, window)
-    return _steps(options, exposures, p, reached, wanted, time, delay, window, rng)
+    return _steps(options, exposures, _Drawn(p, reached, wanted, time, delay, window), rng)
 
 
 def _conversions(options: GeneratorOptions, market: Market, exposures: Exposures, clicks: Steps) -> Steps:
@@ -137,24 +149,15 @@ def _conversions(options: GeneratorOptions, market: Market, exposures: Exposures
     clicked = np.where(clicks.happens, clicks.time, time)
     window = np.minimum(options.conversion_within, exposures.next - 1 - clicked)
     reached = market.conversion_reached(context, time, window)
-    return _steps(options, exposures, p, reached, wanted, clicked, delay, window, rng)
+    return _steps(options, exposures, _Drawn(p, reached, wanted, clicked, delay, window), rng)
 
 
-def _steps(
-    options: GeneratorOptions,
-    exposures: Exposures,
-    p: Floats,
-    reached: Floats,
-    wanted: Bools,
-    after: Ints,
-    delay: Ints,
-    window: Ints,
-    rng: np.random.Generator,
-) -> Steps:
+def _steps(options: GeneratorOptions, exposures: Exposures, drawn: _Drawn, rng: np.random.Generator) -> Steps:
     """Return what happens of what is wanted: all of it, but of a key that comes back only what is in time."""
-    behind = exposures.single & (delay <= window) & (rng.random(len(p)) < options.skewed)
-    delay = np.where(behind, 0, delay)
-    happens = wanted & (exposures.single | (delay <= window))
-    time = np.where(happens, after + delay, END)
-    offset = np.where(behind, rng.integers(1, options.skew + 2, len(p)), 0).clip(max=options.skew)
-    return Steps(p, p * reached, happens, time, time - offset, happens & (delay <= window))
+    n, in_time = len(drawn.p), drawn.delay <= drawn.window
+    # Whose clock is behind acts at once: then it is the clock alone that decides what the delay seems to be.
+    behind = exposures.single & in_time & (rng.random(n) < options.skewed)
+    happens = drawn.wanted & (exposures.single | in_time)
+    time = np.where(happens, drawn.after + np.where(behind, 0, drawn.delay), END)
+    offset = np.where(behind, rng.integers(1, max(options.skew, 1) + 1, n), 0)
+    return Steps(drawn.p, drawn.p * drawn.reached, happens, time, time - offset, happens & in_time)

@@ -9,8 +9,8 @@ def performance_workload(impressions: int, seed: int = 0) -> GeneratorOptions:
     """Return a stream of 48 h of event time per million impressions, at an even rate.
 
     CTR 3 %, CVR 10 % of clicks, windows of 24 h, 2 % duplicates, 5 % out of order by up to 60 s; an exposure
-    id of 16 characters, 8 categorical ids, 4 floats. `wire.frames` makes messages of it, `Generated.truth` has
-    what happened.
+    id of 16 characters, 8 categorical ids, 4 floats. `wire.frames` makes messages of it; what happened stands
+    in `Generated.truth`.
     """
     return GeneratorOptions(
         impressions=impressions,

@@ -18,27 +18,27 @@ from .plainly import join
 
 def small(**knobs: Any) -> GeneratorOptions:
     """Return a busy little market in which everything goes wrong now and then, within narrow windows."""
-    rough: dict[str, Any] = dict(
-        impressions=1_500,
-        duration=6 * HOUR,
-        users=60,
-        items=30,
-        categories=4,
-        ctr=0.4,
-        cvr=0.5,
-        click_delays=(Exponential(2 * MINUTE), Weibull(MINUTE, 0.6)),
-        conversion_delays=(Weibull(20 * MINUTE, 0.7),),
-        click_within=5 * MINUTE,
-        conversion_within=HOUR,
-        remember=10 * MINUTE,
-        duplicates=0.1,
-        conflicts=0.05,
-        disorder=0.3,
-        late=0.05,
-        missing=0.05,
-        malformed=0.05,
-        returning=0.2,
-    )
+    rough: dict[str, Any] = {
+        "impressions": 1_500,
+        "duration": 6 * HOUR,
+        "users": 60,
+        "items": 30,
+        "categories": 4,
+        "ctr": 0.4,
+        "cvr": 0.5,
+        "click_delays": (Exponential(2 * MINUTE), Weibull(MINUTE, 0.6)),
+        "conversion_delays": (Weibull(20 * MINUTE, 0.7),),
+        "click_within": 5 * MINUTE,
+        "conversion_within": HOUR,
+        "remember": 10 * MINUTE,
+        "duplicates": 0.1,
+        "conflicts": 0.05,
+        "disorder": 0.3,
+        "late": 0.05,
+        "missing": 0.05,
+        "malformed": 0.05,
+        "returning": 0.2,
+    }
     return GeneratorOptions(**(rough | knobs))
 
 
