@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from stream_mtl.clock import END, Millis
+from stream_mtl.clock import Millis
 from stream_mtl.events.types import Events
 from stream_mtl.join.rows import empty
 from stream_mtl.join.search import Ints, order_by
@@ -47,93 +47,85 @@ class Facts:
         return Facts(self.time[part], self.partition[part], self.position[part], self.source, self.rows[part])
 
 
+_ROW_BITS = 32
+
+
 class Hold:
-    """What has arrived of one kind and was not passed yet. A batch is kept until its last row has left."""
+    """What has arrived of one kind and was not passed yet. A batch is kept until its last row has left.
+
+    Of each record it has the time and where it lies: (number of its batch, row).
+    """
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
-        self._batches: dict[int, pa.RecordBatch] = {}
+        self._batches: dict[
+            int, tuple[pa.RecordBatch, Ints, Ints]
+        ] = {}  # with partition and position of each row
         self._serial = 0
-        none = np.zeros(0, np.int64)
-        self._columns = (none, none, none, none, none)  # time, partition, position, batch, row
+        self._time = self._place = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
-        return len(self._columns[0])
+        return len(self._time)
 
     def add(self, events: Events, partition: int) -> None:
         """Take records of one partition, in log order."""
-        n = len(events)
-        if n == 0:
-            return
-        self._batches[self._serial] = events.fields
-        new = (
-            events.time,
-            np.full(n, partition),
-            events.position,
-            np.full(n, self._serial),
-            np.arange(n),
+        self._add(
+            events.time, np.broadcast_to(np.int64(partition), len(events)), events.position, events.fields
         )
-        self._columns = tuple(np.concatenate(pair) for pair in zip(self._columns, new, strict=True))  # type: ignore[assignment]
+
+    def _add(self, time: Ints, partition: Ints, position: Ints, fields: pa.RecordBatch) -> None:
+        if len(time) == 0:
+            return
+        place = np.arange(len(time)) + (self._serial << _ROW_BITS)
+        self._batches[self._serial] = fields, partition, position
+        self._time, self._place = np.concatenate([self._time, time]), np.concatenate([self._place, place])
         self._serial += 1
 
     def release(self, watermark: Millis) -> Facts:
         """Give up every record older than the watermark, in order of facts."""
-        if len(self) == 0:
-            return nothing(self.schema)
-        leaving = self._columns[0] < watermark
+        leaving = self._time < watermark
         if leaving.all():
-            chosen, rest = self._columns, tuple(column[:0] for column in self._columns)
-        else:
-            chosen = tuple(column[leaving] for column in self._columns)  # type: ignore[assignment]
-            rest = tuple(column[~leaving] for column in self._columns)
-        self._columns = rest  # type: ignore[assignment]
-        facts = self._gather(chosen)
-        kept = set(self._columns[3].tolist()) if len(self) < 64 else set(np.unique(self._columns[3]).tolist())
+            facts = self._gather(self._time, self._place)
+            self._batches.clear()
+            self._time = self._place = self._time[:0]
+            return facts
+        facts = self._gather(self._time[leaving], self._place[leaving])
+        self._time, self._place = self._time[~leaving], self._place[~leaving]
+        kept = set((self._place >> _ROW_BITS).tolist())
         self._batches = {serial: batch for serial, batch in self._batches.items() if serial in kept}
         return facts
 
-    def _gather(self, chosen: tuple[Ints, ...]) -> Facts:
-        time, partition, position, batch, row = chosen
-        order = order_by(time, partition, position)
-        if len(order) == 0:
+    def _gather(self, time: Ints, place: Ints) -> Facts:
+        if len(time) == 0:
             return nothing(self.schema)
-        if bool((batch == batch[0]).all()):
-            source = self._batches[int(batch[0])]
-            return Facts(time[order], partition[order], position[order], source, row[order])
-        serials = np.unique(batch)
-        by_batch = np.argsort(batch, kind="stable")
-        cuts = np.searchsorted(batch[by_batch], serials[1:])
+        serial, row = place >> _ROW_BITS, place & ((1 << _ROW_BITS) - 1)
+        heads = np.flatnonzero(np.diff(serial, prepend=-1))  # batches lie in the order of their arrival
         parts = [
-            self._part(int(serial), row[rows])
-            for serial, rows in zip(serials, np.split(by_batch, cuts), strict=True)
+            self._part(int(serial[head]), rows)
+            for head, rows in zip(heads, np.split(row, heads[1:]), strict=True)
         ]
-        back = np.empty(len(order), np.int64)
-        back[by_batch] = np.arange(len(order))
-        return Facts(time[order], partition[order], position[order], pa.concat_batches(parts), back[order])
+        partition = np.concatenate([part[1] for part in parts])
+        position = np.concatenate([part[2] for part in parts])
+        order = order_by(time, partition, position)
+        source = pa.concat_batches([part[0] for part in parts]) if len(parts) > 1 else parts[0][0]
+        return Facts(time[order], partition[order], position[order], source, order)
 
-    def _part(self, serial: int, rows: Ints) -> pa.RecordBatch:
+    def _part(self, serial: int, rows: Ints) -> tuple[pa.RecordBatch, Ints, Ints]:
         """Return rows of one batch; a run of them, as most are, without a gather."""
+        fields, partition, position = self._batches[serial]
         first, last = int(rows[0]), int(rows[-1])
         if last - first + 1 == len(rows):
-            return self._batches[serial].slice(first, len(rows))
-        return self._batches[serial].take(pa.array(rows))
-
-    def oldest(self) -> Millis:
-        """Return the least time held, or END."""
-        return int(self._columns[0].min(initial=END))
+            return fields.slice(first, len(rows)), partition[first : last + 1], position[first : last + 1]
+        return fields.take(pa.array(rows)), partition[rows], position[rows]
 
     def contents(self) -> Facts:
         """Return all that is held, in order of facts, leaving it here."""
-        return self._gather(self._columns)
+        return self._gather(self._time, self._place)
 
     def restore(self, facts: Facts) -> None:
         """Hold just these records."""
-        self.__init__(self.schema)  # type: ignore[misc]
-        if len(facts):
-            self._batches[0] = facts.fields
-            n = len(facts)
-            self._columns = (facts.time, facts.partition, facts.position, np.zeros(n, np.int64), np.arange(n))
-            self._serial = 1
+        self._batches, self._time, self._place = {}, facts.time[:0], facts.time[:0]
+        self._add(facts.time, facts.partition, facts.position, facts.fields)
 
 
 def nothing(schema: pa.Schema) -> Facts:

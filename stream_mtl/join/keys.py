@@ -25,7 +25,7 @@ HASH_ROWS: Callable[[Sequence[pa.Array]], Hashes] = hash_columns
 class KeyIndex:
     """Maps a 64-bit hash to the latest row of a ring that has it in its column `name`.
 
-    A bucket has eight slots of a 32-bit fingerprint and a row number. Nothing is deleted: a slot whose row the
+    A bucket has eight slots of a 32-bit fingerprint and a row number, taken in turn. Nothing is deleted: a slot whose row the
     ring has dropped is free. A full bucket is marked and its entry goes to the next one. The bucket is the upper
     end of the hash, so that work in order of hashes walks through the table once.
     """
@@ -56,6 +56,7 @@ class KeyIndex:
         self._shift = np.uint64(64 - (buckets.bit_length() - 1))
         self._prints = np.zeros((buckets, _SLOTS), np.uint32)
         self._rows = np.full((buckets, _SLOTS), -1, np.int64)
+        self._heads = np.zeros(buckets, np.int64)  # the slot to be taken next, its oldest
         self._overflowed = np.zeros(buckets, np.bool_)
         self._worn = 0
 
@@ -82,7 +83,7 @@ class KeyIndex:
         open_ = np.arange(len(hashes))
         while len(open_):
             alike = self._prints[buckets[open_]] == prints[open_, None]
-            near = np.flatnonzero(alike.any(axis=1))
+            near = np.flatnonzero(alike.view(np.uint64))  # eight answers at once
             if len(near):
                 self._confirm(open_[near], alike[near], hashes, buckets, slots, found)
             open_ = open_[(found[open_] < 0) & self._overflowed[buckets[open_]]]
@@ -122,17 +123,18 @@ class KeyIndex:
                 hashes, rows, buckets = hashes[order], rows[order], buckets[order]
 
     def _fill(self, hashes: Hashes, rows: Rows, buckets: Rows) -> Bools:
-        """Put each entry into a free slot of its bucket (buckets ascend); return which found one."""
-        rank = ranks(runs(buckets))
-        free = self._rows[buckets] < self._ring.first
-        slot = free.argmax(axis=1)
-        later = np.flatnonzero(rank > 0)
-        fits = free.any(axis=1)
-        if len(later):
-            nth = free[later] & (free[later].cumsum(axis=1) == (rank[later] + 1)[:, None])
-            slot[later], fits[later] = nth.argmax(axis=1), nth.any(axis=1)
-        self._rows[buckets[fits], slot[fits]] = rows[fits]
-        self._prints[buckets[fits], slot[fits]] = hashes[fits].astype(np.uint32)
+        """Put each entry into the next slot of its bucket (buckets ascend), if that is free; return which were."""
+        begins = runs(buckets)
+        slot = self._heads[buckets]
+        if not begins.all():
+            slot = slot + ranks(begins)
+        fits = slot < self._heads[buckets] + _SLOTS
+        slot = slot & (_SLOTS - 1)
+        fits &= self._rows[buckets, slot] < self._ring.first
+        buckets, slot = buckets[fits], slot[fits]
+        self._rows[buckets, slot] = rows[fits]
+        self._prints[buckets, slot] = hashes[fits].astype(np.uint32)
+        self._heads[buckets] = slot + 1  # of one bucket's entries the last one stands
         return fits
 
 

@@ -1,5 +1,6 @@
 """Rows by number: growing numeric columns and record batches that are appended behind and forgotten in front."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,8 @@ import pyarrow as pa
 
 Rows = npt.NDArray[np.int64]  # (n,) row numbers
 
-_MERGE_ROWS = 1 << 16
+_LARGE = 1 << 13  # a batch of so many rows stays as it is
+_MERGE_ROWS = 1 << 15
 _MERGE_BATCHES = 32
 
 
@@ -99,8 +101,8 @@ class Ring:
 class Pile:
     """Record batches of one schema, addressed by row number, appended behind and forgotten in front.
 
-    Young batches are merged, up to 32 at a time and 65,536 rows together, so that a gather of scattered rows
-    touches few batches and a row is copied about once.
+    Small young batches are merged, up to 32 at a time and about 32,768 rows together, so that a gather of
+    scattered rows touches few batches and a row is copied once at the most, or nearly.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
@@ -119,7 +121,9 @@ class Pile:
         self.next += batch.num_rows
         self._young += 1
         grown = self.next - self._starts[-self._young] >= _MERGE_ROWS
-        if grown or self._young > _MERGE_BATCHES:
+        if self._young == 1 and batch.num_rows >= _LARGE:
+            self._young = 0
+        elif grown or self._young > _MERGE_BATCHES:
             self._batches[-self._young :] = [pa.concat_batches(self._batches[-self._young :])]
             del self._starts[len(self._batches) :]
             self._young = 0 if grown else 1
@@ -132,12 +136,12 @@ class Pile:
         if len(rows) > 1 and bool((rows[1:] < rows[:-1]).any()):
             order = np.argsort(rows, kind="stable")
             rows = rows[order]
-        cuts = np.searchsorted(rows, self._starts[1:] if len(self._starts) > 1 else [])
+        of = np.searchsorted(self._starts, rows, "right") - 1
+        heads = np.flatnonzero(np.diff(of, prepend=-1))
         parts = []
-        for start, batch, part in zip(self._starts, self._batches, np.split(rows, cuts), strict=True):
-            if len(part):
-                wanted = batch if names is None else batch.select(list(names))
-                parts.append(wanted.take(pa.array(part - start)))
+        for batch, part in zip(of[heads].tolist(), np.split(rows, heads[1:]), strict=True):
+            held = self._batches[batch] if names is None else self._batches[batch].select(list(names))
+            parts.append(held.take(pa.array(part - self._starts[batch])))
         gathered = pa.concat_batches(parts) if len(parts) > 1 else parts[0]
         if order is None:
             return gathered
@@ -148,8 +152,11 @@ class Pile:
     def slices(self, start: int, stop: int) -> list[pa.RecordBatch]:
         """Return rows [start, stop) without copying them."""
         out = []
-        for first, batch in zip(self._starts, self._batches, strict=True):
+        for place in range(max(bisect_right(self._starts, start) - 1, 0), len(self._starts)):
+            first, batch = self._starts[place], self._batches[place]
             low, high = max(start, first), min(stop, first + batch.num_rows)
+            if first >= stop:
+                break
             if low < high:
                 out.append(batch.slice(low - first, high - low))
         return out
