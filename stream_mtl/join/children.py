@@ -79,6 +79,39 @@ class Ids:
         self.pile.drop_before(self.ring.first)
 
 
+class Identity:
+    """Tells which records of one kind are events of their own, and keeps the others' accounts."""
+
+    def __init__(self, kind: KindSpec, key: tuple[str, ...], schema: pa.Schema, memory: Millis) -> None:
+        self.ids = Ids(kind.id, schema, memory) if kind.id is not None else None
+        self.conflicts: list[Facts] = []  # since they were last taken
+        self._id = kind.id
+        self._key = key
+
+    def sift(self, facts: Facts, account: dict[str, int]) -> tuple[Facts, Rows]:
+        """Return the records that stand, and their rows in `ids` (-1 without ids)."""
+        if len(facts) == 0:
+            return facts, np.zeros(0, np.int64)
+        if self.ids is None:
+            stands = ~exact_copies(hash_columns([facts.column(name) for name in self._key]), facts)
+            account["duplicate"] += int((~stands).sum())
+            facts = facts.take(np.flatnonzero(stands))
+            return facts, np.full(len(facts), -1)
+        claims = self.ids.keys.claim([facts.column(str(self._id))])
+        stands, clash = judge(claims, self.ids.ring, self.ids.pile, facts, self.ids.memory)
+        if clash.any():
+            account["conflict"] += int(clash.sum())
+            self.conflicts.append(facts.take(np.flatnonzero(clash)))
+        account["duplicate"] += int((~stands & ~clash).sum())
+        facts = facts.take(np.flatnonzero(stands))
+        return facts, self.ids.append(claims.hashes[stands], claims.prior[stands], facts)
+
+    def forget(self, before: Millis) -> None:
+        """Drop ids that can no longer be repeated or named at or after `before`."""
+        if self.ids is not None:
+            self.ids.forget(before)
+
+
 class Children:
     """The state of one child kind."""
 
@@ -86,29 +119,17 @@ class Children:
         self.kind = kind
         self.schema = schema
         self.hold = Hold(schema)
-        self.ids = Ids(kind.id, schema, shape.memory(kind)) if kind.id is not None else None
+        self.identity = Identity(kind, shape.chain.key, schema, shape.memory(kind))
         self.waiters = Waiters.new(nothing(schema), np.zeros(0, np.int64))
-        self.conflicts: list[Facts] = []  # since they were last taken
-        self._key = shape.chain.key
+
+    @property
+    def ids(self) -> Ids | None:
+        """The remembered ids, where the kind has one."""
+        return self.identity.ids
 
     def standing(self, facts: Facts, account: dict[str, int]) -> Waiters:
         """Take out duplicates and conflicts, remember the rest, and return it beside the older waiters."""
-        id_rows = np.full(len(facts), -1)
-        if len(facts) and self.ids is None:
-            stands = ~exact_copies(hash_columns([facts.column(name) for name in self._key]), facts)
-            account["duplicate"] += int((~stands).sum())
-            facts = facts.take(np.flatnonzero(stands))
-            id_rows = np.full(len(facts), -1)
-        elif len(facts) and self.ids is not None:
-            claims = self.ids.keys.claim([facts.column(str(self.kind.id))])
-            stands, clash = judge(claims, self.ids.ring, self.ids.pile, facts, self.ids.memory)
-            if clash.any():
-                account["conflict"] += int(clash.sum())
-                self.conflicts.append(facts.take(np.flatnonzero(clash)))
-            account["duplicate"] += int((~stands & ~clash).sum())
-            facts = facts.take(np.flatnonzero(stands))
-            id_rows = self.ids.append(claims.hashes[stands], claims.prior[stands], facts)
-        new = Waiters.new(facts, id_rows)
+        new = Waiters.new(*self.identity.sift(facts, account))
         return _both(self.waiters, new) if len(self.waiters) else new
 
     def waiting(self) -> int:

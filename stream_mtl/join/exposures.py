@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from stream_mtl.clock import END, Millis
@@ -70,7 +71,7 @@ class Touched:
 
     def __init__(self, shape: Shape, schema: pa.Schema) -> None:
         self._shape = shape
-        columns = {
+        columns: dict[str, npt.DTypeLike] = {
             "exposure": np.int64,
             "time": np.int64,
             "hash": np.uint64,

@@ -12,13 +12,14 @@ from stream_mtl.events.types import Arrivals, Events
 from stream_mtl.events.watermark import Watermark, Watermarks
 from stream_mtl.hashing import Hashes
 from stream_mtl.join.belong import NOTHING_OPENED, Belonging, Fates, Opened
-from stream_mtl.join.children import JOINED, ORPHAN, OUTSIDE, WAITING, Children, Waiters
+from stream_mtl.join.children import JOINED, ORPHAN, OUTSIDE, WAITING, Children, Identity, Waiters
 from stream_mtl.join.exposures import Exposures, Touched
 from stream_mtl.join.hold import Facts, Hold
 from stream_mtl.join.identity import exact_copies, judge
 from stream_mtl.join.keys import Claims
 from stream_mtl.join.ripen import Ripener
 from stream_mtl.join.rows import Rows
+from stream_mtl.join.scores import Scores, beside
 from stream_mtl.join.search import Ints
 from stream_mtl.join.shape import shape_of
 from stream_mtl.join.spec import ChainSpec
@@ -43,15 +44,18 @@ class Joiner:
         self.shape = shape_of(chain)
         self.positions: dict[Partition, int] = dict.fromkeys(partitions, 0)
         self.watermarks = Watermarks(dict.fromkeys(partitions, chain.lateness))
-        self.counts = {kind.name: dict.fromkeys(FATES, 0) for kind in chain.kinds}
+        self.counts = {kind.name: dict.fromkeys(FATES, 0) for kind in chain.every_kind}
         self.ignored = 0
         self._conflicts: list[tuple[str, Facts]] = []
         self.told_before: Millis = BEGINNING  # everything before this has been told
         root = chain.root.name
         self.schemas = dict(schemas)
         self.hold = Hold(schemas[root])
-        self.exposures = Exposures(self.shape, schemas[root])
-        self.touched = Touched(self.shape, schemas[root])
+        before = chain.before
+        self.scores = None if before is None else Scores(before, chain, schemas[before.name])
+        told = schemas[root] if self.scores is None else pa.schema([*schemas[root], *self.scores.told])
+        self.exposures = Exposures(self.shape, told)
+        self.touched = Touched(self.shape, told)
         self.children = {k.name: Children(k, self.shape, schemas[k.name]) for k in self.shape.children}
         self.ripener = Ripener(self.shape, self.exposures, self.touched)
         ids = {name: children.ids for name, children in self.children.items()}
@@ -68,8 +72,12 @@ class Joiner:
         for events, late in self._late(self.watermarks[partition], arrivals.events):
             count = int(late.sum())
             self.counts[events.kind]["late"] += count
-            hold = self.hold if events.kind == self.chain.root.name else self.children[events.kind].hold
-            hold.add(_without(events, late) if count else events, arrivals.partition)
+            self._hold_of(events.kind).add(_without(events, late) if count else events, arrivals.partition)
+
+    def _hold_of(self, kind: str) -> Hold:
+        if self.scores is not None and kind == self.scores.kind.name:
+            return self.scores.hold
+        return self.hold if kind == self.chain.root.name else self.children[kind].hold
 
     def watermark(self) -> Millis:
         """Return the time that every source partition has passed."""
@@ -88,6 +96,8 @@ class Joiner:
             return []
         roots = self.hold.release(before)
         facts = {name: children.hold.release(before) for name, children in self.children.items()}
+        if self.scores is not None:
+            facts[self.scores.kind.name] = self.scores.hold.release(before)
         told = []
         for stop, some_roots, some in self._slices(roots, facts, before):
             transitions = self._slice(some_roots, some, stop)
@@ -99,10 +109,16 @@ class Joiner:
     def take_conflicts(self) -> list[tuple[str, Facts]]:
         """Return the records that were set aside as conflicts since the last call, by kind."""
         taken, self._conflicts = self._conflicts, []
-        for name, children in self.children.items():
-            taken += [(name, facts) for facts in children.conflicts]
-            children.conflicts = []
+        for name, identity in self.identities().items():
+            taken += [(name, facts) for facts in identity.conflicts]
+            identity.conflicts = []
         return taken
+
+    def identities(self) -> dict[str, Identity]:
+        identities = {name: children.identity for name, children in self.children.items()}
+        if self.scores is not None:
+            identities[self.scores.kind.name] = self.scores.identity
+        return identities
 
     def accounts(self) -> dict[str, dict[str, int]]:
         """Return, per kind, how many records met which fate; they add up to the records read."""
@@ -110,6 +126,8 @@ class Joiner:
         accounts[self.chain.root.name]["waiting"] = len(self.hold)
         for name, children in self.children.items():
             accounts[name]["waiting"] = children.waiting()
+        if self.scores is not None:
+            accounts[self.scores.kind.name]["waiting"] = self.scores.waiting()
         return accounts
 
     def _late(
@@ -156,6 +174,9 @@ class Joiner:
 
     def _slice(self, roots: Facts, facts: dict[str, Facts], before: Millis) -> Transitions | None:
         """Process the facts of [told_before, before), then tell everything due in it."""
+        if self.scores is not None:
+            name = self.scores.kind.name
+            self.scores.add(facts[name], self.counts[name])
         numbers, opened = self._open(roots)
         events: list[tuple[Rows, Ints]] = []
         sums: dict[str, Sums] = {}
@@ -200,13 +221,21 @@ class Joiner:
         chosen = self._numbering(roots, np.flatnonzero(stands))
         kept = roots.take(chosen)
         id_hashes = by_id.hashes[chosen] if exposures.has_id_index else None
-        numbers = exposures.append(kept.time, by_key.hashes[chosen], id_hashes, kept.fields)
+        numbers = exposures.append(kept.time, by_key.hashes[chosen], id_hashes, self._with_scores(kept))
         place = np.full(len(roots), -1)
         place[chosen] = np.arange(len(chosen))
         first = int(numbers[0]) if len(numbers) else 0
         return numbers, Opened(
             *_sorted(by_key, place, kept.time, first), *_sorted(by_id, place, kept.time, first)
         )
+
+    def _with_scores(self, roots: Facts) -> pa.RecordBatch:
+        """Return the fields of new exposures, with their scores' where there are such."""
+        if self.scores is None:
+            return roots.fields
+        keys = [roots.column(name) for name in self.chain.key]
+        scored = self.scores.take(keys, roots.time, self.counts[self.scores.kind.name])
+        return beside(roots.fields, scored)
 
     def _numbering(self, roots: Facts, stands: Rows) -> Rows:
         """Return the standing rows in the order of their numbers: exposures of one instant go by key."""
@@ -292,8 +321,9 @@ class Joiner:
         self.exposures.forget(before)
         self.touched.forget(before)
         for children in self.children.values():
-            if children.ids is not None:
-                children.ids.forget(before)
+            children.identity.forget(before)
+        if self.scores is not None:
+            self.scores.settle(before, self.counts[self.scores.kind.name])
 
 
 def _sort(table: pa.Table, names: list[str]) -> Rows:

@@ -123,6 +123,7 @@ class PlainJoin:
         self._children = [name for name in parents_first if name != chain.root.name]
         self._counts: Counter[tuple[str, str]] = Counter()
         self._held: list[tuple[Millis, tuple[int, int], PlainRecord]] = []  # heap: time, place
+        self._scores: defaultdict[Key, list[_Standing]] = defaultdict(list)  # in order of facts
         self._chains: list[Chain] = []  # by number
         self._of_key: defaultdict[Key, list[int]] = defaultdict(list)  # numbers, without what is forgotten
         self._waiting: dict[str, dict[Hashable, list[_Standing]]]  # by kind, and by what they wait for
@@ -165,7 +166,9 @@ class PlainJoin:
         waiting = Counter(held.kind for *_, held in self._held)
         for name, topics in self._waiting.items():
             waiting[name] += sum(map(len, topics.values()))
-        names = [kind.name for kind in self._spec.kinds]
+        for score in self._untaken():
+            waiting[score.record.kind] += 1
+        names = [kind.name for kind in self._spec.every_kind]
         counts = {name: {count: self._counts[name, count] for count in ("read", *ACCOUNTS)} for name in names}
         return {name: counts[name] | {"waiting": waiting[name]} for name in names}
 
@@ -173,6 +176,9 @@ class PlainJoin:
         """Release all records of one instant. Parents go before children: what happens at once is known."""
         self._news.clear()
         standing = self._standing(now)
+        if self._spec.before is not None:
+            for score in standing[self._spec.before.name]:
+                self._scores[self._key(score)].append(score)
         for root in sorted(standing[self._spec.root.name], key=lambda new: (self._key(new), new.place)):
             self._open(root)
         for kind in self._children:
@@ -199,9 +205,25 @@ class PlainJoin:
 
     def _open(self, root: _Standing) -> None:
         number, key = len(self._chains), self._key(root)
-        self._chains.append(Chain(self._spec, number, key, root.record.time, root.record.fields))
+        fields = {**root.record.fields, **self._score(key, root.record.time)}
+        self._chains.append(Chain(self._spec, number, key, root.record.time, fields))
         self._of_key[key].append(number)
         self._joined(root, number, root.record.time)
+
+    def _score(self, key: Key, time: Millis) -> dict[str, Any]:
+        """Return the fields of the score that an exposure takes, under the names that they are told by."""
+        before = self._spec.before
+        if before is None:
+            return {}
+        known = [one for one in self._scores[key] if time - one.record.time <= within(before)]
+        if known and not known[-1].settled:
+            known[-1].settled = True
+            self._counts[before.name, "joined"] += 1
+        fields = known[-1].record.fields if known else {}
+        return {f"scored.{name}": value for name, value in fields.items() if name not in self._spec.key}
+
+    def _untaken(self) -> list[_Standing]:
+        return [one for scores in self._scores.values() for one in scores if not one.settled]
 
     def _settle(self, child: _Standing, number: int, parent: Millis) -> None:
         new, child.settled = child.record, True
@@ -255,6 +277,10 @@ class PlainJoin:
         return next((one for one in numbers if soon and self._chains[one].time > time), None)
 
     def _give_up(self) -> None:
+        for score in self._untaken():
+            if score.record.time + within(self._spec.kind(score.record.kind)) < self._watermark:
+                score.settled = True
+                self._counts[score.record.kind, "orphan"] += 1
         for kind in self._children:  # parents first: an orphan makes orphans
             topics = self._waiting[kind].items()
             left = {

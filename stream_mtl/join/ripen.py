@@ -12,6 +12,7 @@ import pyarrow as pa
 from stream_mtl.clock import END, Millis
 from stream_mtl.join.exposures import Exposures, Touched
 from stream_mtl.join.rows import Rows, empty
+from stream_mtl.join.scores import PREFIX
 from stream_mtl.join.search import Ints, order_by, runs
 from stream_mtl.join.shape import Shape
 from stream_mtl.join.spec import TaskSpec
@@ -76,7 +77,9 @@ class Ripener:
         self._exposures = exposures
         self._touched = touched
         self._schema = rows_schema(shape.chain)
-        self._key_schema = pa.schema([exposures.pile.schema.field(name) for name in shape.chain.key])
+        scored = [name for name in exposures.pile.schema.names if name.startswith(PREFIX)]
+        self._key = [*shape.chain.key, *scored]
+        self._key_schema = pa.schema([exposures.pile.schema.field(name) for name in self._key])
         self._dues = {(kind, offset): _Queue() for kind, offsets in shape.dues.items() for offset in offsets}
 
     def expect(self, kind: str, rows: Rows, time: Ints) -> None:
@@ -96,7 +99,7 @@ class Ripener:
         `sums` the running values of the slice, by kind.
         """
         parts: list[Told] = []
-        payload = _Payload(self._exposures, self._touched, self._shape.chain.key)
+        payload = _Payload(self._exposures, self._touched, self._key)
         moments = list(events)
         self._tell_opened(opened, parts, payload, moments)
         self._tell_offsets(before, parts, payload, moments)
@@ -305,10 +308,10 @@ class _Queue:
 class _Payload:
     """Collects the exposures that a batch of tellings speaks of: those that carry fields stand in front."""
 
-    def __init__(self, exposures: Exposures, touched: Touched, key: tuple[str, ...]) -> None:
+    def __init__(self, exposures: Exposures, touched: Touched, key: list[str]) -> None:
         self._exposures = exposures
         self._touched = touched
-        self._key = list(key)
+        self._key = key
         self._rich: list[pa.RecordBatch] = []
         self._poor: list[pa.RecordBatch] = []
         self._rich_rows = 0

@@ -43,7 +43,8 @@ class Ring:
 
     def get(self, name: str, rows: Rows) -> npt.NDArray[Any]:
         """Return a column's values at these rows, which must be live."""
-        return self.columns[name][rows & (self._size - 1)]
+        values: npt.NDArray[Any] = self.columns[name][rows & (self._size - 1)]
+        return values
 
     def put(self, name: str, rows: Rows, values: Any) -> None:
         """Set a column's values at these rows."""

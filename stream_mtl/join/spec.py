@@ -52,12 +52,18 @@ class ChainSpec:
     remember: Millis = HOUR  # how long after the last moment a child could come an exposure is still known
     features_on_final: bool = False  # whether `final` tellings carry the exposure's fields
     max_events: int = 1_000  # of one kind in one exposure that count towards values; more are joined only
+    before: KindSpec | None = None  # the kind of served scores, which come before the root, within `within`
 
     @property
     def root(self) -> KindSpec:
         """The kind whose events open exposures."""
         return self.kinds[0]
 
+    @property
+    def every_kind(self) -> tuple[KindSpec, ...]:
+        """All kinds: that of the scores, if there is one, before the root, then the root and its children."""
+        return self.kinds if self.before is None else (self.before, *self.kinds)
+
     def kind(self, name: str) -> KindSpec:
-        """Return the kind of that name. Raises KeyError."""
-        return next(k for k in self.kinds if k.name == name)
+        """Return the kind of that name. Raises StopIteration."""
+        return next(k for k in self.every_kind if k.name == name)

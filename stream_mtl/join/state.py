@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from stream_mtl.events.watermark import Watermarks
-from stream_mtl.join.children import Children, Waiters
+from stream_mtl.join.children import Children, Identity, Waiters
 from stream_mtl.join.hold import Facts
 from stream_mtl.join.joiner import Joiner
 from stream_mtl.join.keys import Keys
@@ -35,9 +35,13 @@ def save(joiner: Joiner) -> State:
         waiters = children.waiters
         extra = {"exposure": waiters.exposure, "touched": waiters.touched, "id_row": waiters.id_row}
         tables[f"waiters.{name}"] = _facts_table(waiters.facts, extra)
-        if children.ids is not None:
-            _save_pile(f"ids.{name}", children.ids.pile, children.ids.ring, [], tables, sealed)
-            tables[f"ids.{name}"] = pa.table(children.ids.ring.live())
+        _save_ids(name, children.identity, tables, sealed)
+    if joiner.scores is not None:
+        scores = joiner.scores
+        tables[f"hold.{scores.kind.name}"] = _facts_table(scores.hold.contents(), {})
+        _save_pile("scores", scores.pile, scores.ring, [], tables, sealed)
+        tables["scores"] = pa.table(scores.ring.live())
+        _save_ids(scores.kind.name, scores.identity, tables, sealed)
     for (kind, offset), (at, rows) in joiner.ripener.live().items():
         tables[f"due.{kind}.{offset}"] = pa.table({"at": at, "row": rows})
     return State(_meta(joiner), tables, frozenset(sealed))
@@ -64,6 +68,12 @@ def restore(joiner: Joiner, state: State) -> None:
     joiner.hold.restore(_facts(tables["hold"], joiner.hold.schema)[0])
     for name, children in joiner.children.items():
         _restore_children(name, children, meta, tables)
+    if joiner.scores is not None:
+        scores = joiner.scores
+        scores.hold.restore(_facts(tables[f"hold.{scores.kind.name}"], scores.hold.schema)[0])
+        _restore_pile("scores", scores.pile, meta, tables)
+        scores.ring.restore(meta["rings"]["scores"][0], _numpy(tables["scores"]))
+        _restore_ids(scores.kind.name, scores.identity, meta, tables)
     joiner.ripener.restore(
         {(kind, offset): _due(tables[f"due.{kind}.{offset}"]) for kind, offset in joiner.ripener.live()}
     )
@@ -76,9 +86,11 @@ def restore(joiner: Joiner, state: State) -> None:
 def _meta(joiner: Joiner) -> dict[str, Any]:
     rings = {"exposures": joiner.exposures.ring, "touched": joiner.touched.ring}
     piles = {"exposures": joiner.exposures.pile, "touched": joiner.touched.pile}
-    for name, children in joiner.children.items():
-        if children.ids is not None:
-            rings[f"ids.{name}"], piles[f"ids.{name}"] = children.ids.ring, children.ids.pile
+    if joiner.scores is not None:
+        rings["scores"], piles["scores"] = joiner.scores.ring, joiner.scores.pile
+    for name, identity in joiner.identities().items():
+        if identity.ids is not None:
+            rings[f"ids.{name}"], piles[f"ids.{name}"] = identity.ids.ring, identity.ids.pile
     return {
         "positions": [{"source": s, "partition": p, "next": n} for (s, p), n in joiner.positions.items()],
         "watermarks": joiner.watermarks.to_dict(),
@@ -102,14 +114,30 @@ def _keys(joiner: Joiner) -> dict[str, Keys]:
     keys = {"key": joiner.exposures.keys}
     if joiner.exposures.has_id_index:
         keys["id"] = joiner.exposures.ids
-    for name, children in joiner.children.items():
-        if children.ids is not None:
-            keys[f"ids.{name}"] = children.ids.keys
+    if joiner.scores is not None:
+        keys["scores"] = joiner.scores.keys
+    for name, identity in joiner.identities().items():
+        if identity.ids is not None:
+            keys[f"ids.{name}"] = identity.ids.keys
     return keys
 
 
 def _aliases(plain: Mapping[str, Any]) -> tuple[dict[tuple[object, ...], int], list[int]]:
     return {tuple(key): alias for key, alias in plain["aliases"]}, plain["shared"]
+
+
+def _save_ids(name: str, identity: Identity, tables: dict[str, pa.Table], sealed: set[str]) -> None:
+    if identity.ids is not None:
+        _save_pile(f"ids.{name}", identity.ids.pile, identity.ids.ring, [], tables, sealed)
+        tables[f"ids.{name}"] = pa.table(identity.ids.ring.live())
+
+
+def _restore_ids(
+    name: str, identity: Identity, meta: Mapping[str, Any], tables: Mapping[str, pa.Table]
+) -> None:
+    if identity.ids is not None:
+        _restore_pile(f"ids.{name}", identity.ids.pile, meta, tables)
+        identity.ids.ring.restore(meta["rings"][f"ids.{name}"][0], _numpy(tables[f"ids.{name}"]))
 
 
 def _save_pile(
@@ -155,9 +183,7 @@ def _restore_children(
     children.hold.restore(_facts(tables[f"hold.{name}"], children.schema)[0])
     facts, extra = _facts(tables[f"waiters.{name}"], children.schema)
     children.waiters = Waiters(facts, extra["exposure"], extra["touched"], extra["id_row"])
-    if children.ids is not None:
-        _restore_pile(f"ids.{name}", children.ids.pile, meta, tables)
-        children.ids.ring.restore(meta["rings"][f"ids.{name}"][0], _numpy(tables[f"ids.{name}"]))
+    _restore_ids(name, children.identity, meta, tables)
 
 
 def _facts_table(facts: Facts, extra: Mapping[str, np.ndarray]) -> pa.Table:

@@ -45,7 +45,7 @@ class Transitions:
     """
 
     rows: pa.RecordBatch  # rows_schema(chain)
-    keys: pa.Table  # the chain key's columns
+    keys: pa.Table  # the chain key's columns, and the served score's (`scored.*`) where a kind comes before
     fields: pa.Table  # the root event's columns, a prefix of the places in `keys`
 
     def __len__(self) -> int:

@@ -22,7 +22,7 @@ def schemas_of(spec: ChainSpec) -> dict[str, pa.Schema]:
     """Return the schema of every kind's fields."""
     return {
         kind.name: pa.schema([(name, ARROW_TYPES[FIELDS[name]]) for name in fields_of(spec, kind.name)])
-        for kind in spec.kinds
+        for kind in spec.every_kind
     }
 
 
@@ -87,10 +87,17 @@ def _plain(spec: ChainSpec, transitions: Transitions) -> list[Row]:
                 row["tasks"],
                 tuple(keys[place][name] for name in spec.key),
                 states,
-                fields[place] if carries else None,
+                _present(fields[place]) if carries else None,
             )
         )
     return out
+
+
+def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the columns of a score where there is none, as the plain join does."""
+    if all(value is None for name, value in fields.items() if name.startswith("scored.")):
+        return {name: value for name, value in fields.items() if not name.startswith("scored.")}
+    return dict(fields)
 
 
 def _state(row: Mapping[str, Any], task: str) -> State:

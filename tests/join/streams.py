@@ -131,6 +131,9 @@ def chain_specs(draw: st.DrawFn) -> ChainSpec:
     return replace(
         spec,
         kinds=(spec.kinds[0], *(_vary_kind(draw, kind) for kind in spec.kinds[1:])),
+        before=draw(
+            st.sampled_from([None, None, KindSpec("scored", within=draw(st.integers(0, 9)), id="id")])
+        ),
         tasks=tuple(_vary_task(draw, task) for task in spec.tasks),
         lateness=draw(st.integers(0, 6)),
         remember=draw(st.integers(0, 5)),
@@ -234,7 +237,7 @@ class _Draft:
 def _homes(draw: st.DrawFn, spec: ChainSpec) -> dict[str, list[tuple[str, int]]]:
     """Kinds share sources or have their own; a source has one or two partitions."""
     sizes = {name: draw(st.integers(1, 2)) for name in ("events", "more")}
-    sources = {kind.name: draw(st.sampled_from(["events", "more"])) for kind in spec.kinds}
+    sources = {kind.name: draw(st.sampled_from(["events", "more"])) for kind in spec.every_kind}
     return {kind: [(name, number) for number in range(sizes[name])] for kind, name in sources.items()}
 
 
@@ -255,11 +258,12 @@ def _draft(
     if drafts and draw(st.integers(0, 5)) == 0:
         return _again(draw, spec, draw(st.sampled_from(drafts)), homes)
     root, *children = spec.kinds
-    kind = draw(st.sampled_from([root, *children, *children]))
+    scores = [spec.before] if spec.before is not None else []
+    kind = draw(st.sampled_from([root, *children, *children, *scores, *scores]))
     home = draw(st.sampled_from(homes[kind.name]))
     fields = {name: draw(st.sampled_from(pools[name])) for name in fields_of(spec, kind.name)}
     time = draw(st.integers(0, 30))
-    anchors = [draft for draft in drafts if draft.kind in kind.after]
+    anchors = [draft for draft in drafts if draft.kind in (kind.after or [score.name for score in scores])]
     if anchors and draw(st.integers(0, 4)) > 0:
         anchor = draw(st.sampled_from(anchors))
         time = max(0, anchor.time + draw(st.integers(-4, 12)))

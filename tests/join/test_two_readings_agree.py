@@ -1,5 +1,7 @@
 """The plain join and the brute-force join, written apart from the same page, tell the same rows."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ from .streams import chain_specs, streams
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_two_readings_agree(data: st.DataObject) -> None:
-    spec = data.draw(chain_specs())
+    spec = replace(data.draw(chain_specs()), before=None)  # the brute-force join knows no scores
     stream = data.draw(streams(spec))
     plain = PlainJoin(spec, stream.partitions)
     plain.feed(stream.records)
