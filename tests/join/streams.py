@@ -125,21 +125,22 @@ def fields_of(spec: ChainSpec, kind: str) -> list[str]:
 
 
 @st.composite
-def chain_specs(draw: st.DrawFn) -> ChainSpec:
+def chain_specs(draw: st.DrawFn, scores: bool = True) -> ChainSpec:
     """Draw one of the known shapes or any other, with windows, waits and bounds of a few units."""
     spec = draw(st.sampled_from(SHAPES) | _other_shapes())
     return replace(
         spec,
         kinds=(spec.kinds[0], *(_vary_kind(draw, kind) for kind in spec.kinds[1:])),
-        before=draw(
-            st.sampled_from([None, None, KindSpec("scored", within=draw(st.integers(0, 9)), id="id")])
-        ),
-        tasks=tuple(_vary_task(draw, task) for task in spec.tasks),
+        before=_scores(draw) if scores and draw(st.booleans()) else None,
         lateness=draw(st.integers(0, 6)),
         remember=draw(st.integers(0, 5)),
         features_on_final=draw(st.booleans()),
         max_events=draw(st.sampled_from([1_000, 2, 1])),
     )
+
+
+def _scores(draw: st.DrawFn) -> KindSpec:
+    return KindSpec("scored", within=draw(st.integers(0, 9)), id=draw(st.sampled_from(["id", None])))
 
 
 def _vary_kind(draw: st.DrawFn, kind: KindSpec) -> KindSpec:
