@@ -50,10 +50,8 @@ def _field_type(kind: Any, named: dict[str, Any]) -> FieldType | None:
     if kind.get("type") == "array":
         item = _field_type(kind.get("items"), named)
         return LISTS.get(item) if item is not None else None
-    # A named type may be used again by its name; records and fixed are held by no column.
-    found = (
-        _field_type(kind.get("type"), named) if kind.get("type") not in ("record", "fixed", "map") else None
-    )
+    found = _field_type(kind.get("type"), named)
+    # A named type may be used again by its name.
     if "name" in kind:
         space = f"{kind['namespace']}." if kind.get("namespace") else ""
         named |= {kind["name"]: found, f"{space}{kind['name']}": found}

@@ -19,8 +19,8 @@ def chain_spec(
 ) -> ChainSpec:
     """Return the chain with the looks that each task's method asks for (task -> waits, from its clock on).
 
-    Kinds stand behind the kinds they follow, the root first; tasks as in the file. Kinds with `before` are
-    left out. Raises ConfigError when a wait is longer than its task's window: it would never be told.
+    Kinds stand behind the kinds they follow, the root first; tasks as in the file. Raises ConfigError when a
+    wait is longer than its task's window: it would never be told.
     """
     asked = waits or {}
     unknown = asked.keys() - config.tasks.keys()
@@ -30,6 +30,7 @@ def chain_spec(
         key=config.chain.key,
         kinds=tuple(_kind(name, config.events[name]) for name in in_order(config)),
         tasks=tuple(_task(name, task, asked.get(name, ())) for name, task in config.tasks.items()),
+        before=next((_kind(name, config.events[name]) for name in before_root(config)), None),
         lateness=config.chain.lateness,
         remember=config.chain.remember,
         features_on_final=config.chain.features_on_final or features_on_final,
@@ -63,6 +64,11 @@ def in_order(config: Config) -> list[str]:
         left.remove(ready)
         placed.append(ready)
     return placed
+
+
+def before_root(config: Config) -> list[str]:
+    """Return the kind of served scores, which comes before the root; [] without one."""
+    return [name for name, event in config.events.items() if event.before is not None]
 
 
 def too_long(spec: ChainSpec, task: TaskSpec, waits: Sequence[Millis]) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import TypeAlias
 
-from stream_mtl.config.chains import chain_spec, too_long
+from stream_mtl.config.chains import before_root, chain_spec, too_long
 from stream_mtl.config.declarations import Categorical, Numeric, Sequence
 from stream_mtl.config.problems import Problem, nearest
 from stream_mtl.config.sections import Config
@@ -94,14 +94,19 @@ def _children(config: Config) -> Iterator[Problem]:
 
 def _before(config: Config) -> Iterator[Problem]:
     roots = [name for name, event in config.events.items() if not event.after and event.before is None]
-    for name, event in config.events.items():
-        if event.before is None:
-            continue
+    scores = before_root(config)
+    for name in scores[1:]:
+        text = f'only one kind may have `before`, and "{scores[0]}" has; drop one of them'
+        yield Problem(("events", name, "before"), text, about=("events", scores[0]))
+    for name in scores:
+        event = config.events[name]
         if event.before not in roots:
-            text = f'"{event.before}" is not the root; {nearest(event.before, roots)}'
+            text = f'"{event.before}" is not the root; {nearest(event.before or "", roots)}'
             yield Problem(("events", name, "before"), text, about=("events",))
-        if event.after:
-            yield Problem(("events", name, "after"), "a kind has `after` or `before`, not both; drop one")
+        for option, value in (("after", event.after), ("parent", event.parent), ("skew", event.skew)):
+            if value:
+                text = "means nothing beside `before`: a score follows no other kind; drop one of them"
+                yield Problem(("events", name, option), text)
         if event.within is None:
             text = f'`within` is missing; say how long before "{event.before}" it may come: within = "30m"'
             yield Problem(("events", name), text)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from stream_mtl.config.avro import avro_types
-from stream_mtl.config.chains import in_order
+from stream_mtl.config.chains import before_root, in_order
 from stream_mtl.config.declarations import AnyFeature, Numeric, Sequence
 from stream_mtl.config.origin import Document
 from stream_mtl.config.problems import Path, Problem, nearest
@@ -20,6 +20,7 @@ NUMBERS: frozenset[FieldType] = frozenset({"long", "double"})
 CATEGORIES: frozenset[FieldType] = frozenset({"long", "string", "boolean"})
 SCALARS: frozenset[FieldType] = frozenset({"long", "double", "boolean"})
 ARRAYS: frozenset[FieldType] = frozenset({"array<long>", "array<string>"})
+ANY: frozenset[FieldType] = frozenset(get_args(FieldType))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,11 @@ class Typed:
 def event_specs(
     config: Config, schemas: Mapping[str, bytes | str] | None = None, document: Document | None = None
 ) -> list[EventSpec]:
-    """Return how each kind of the chain is found and which of its fields are kept, in the chain's order.
+    """Return how each kind is found and which of its fields are kept: in the chain's order, scores last.
 
     `schemas` are Avro record schemas (JSON) by kind: those of `read_schemas`, a registry's, a file's own. A
     field's type is what `fields` says, else the schema, else, for keys and parents, the type of what they
-    are equal to, else "double" for values and numeric features. Kinds with `before` are left out.
+    are equal to, else "double" for values and numeric features. Of scores, all that `fields` names is kept.
     Raises ConfigError with every field whose type is not said, or cannot serve; with its line where
     `document` is given.
     """
@@ -97,7 +98,7 @@ def schema_problems(config: Config) -> list[Problem]:
 def field_types(config: Config, schemas: Mapping[str, bytes | str]) -> Typed:
     """Return the type of every kept field, as far as it can be known."""
     typed = Typed()
-    for kind in in_order(config):
+    for kind in (*in_order(config), *before_root(config)):
         schema = _schema_types(kind, schemas, typed)
         grouped: dict[str, list[Want]] = {}
         for want in wants(config, kind):
@@ -109,7 +110,7 @@ def field_types(config: Config, schemas: Mapping[str, bytes | str]) -> Typed:
 
 
 def wants(config: Config, kind: str) -> Iterator[Want]:
-    """Give the fields of one kind that are kept: key, id, parent, values of tasks, features of the root."""
+    """Give the fields of a kind that are kept: key, id, parent, values, the root's features, all of scores."""
     event = config.events[kind]
     for name in config.chain.key:
         yield Want(name, ("chain", "key"), IDS, may_lack=event.parent is not None)
@@ -120,7 +121,10 @@ def wants(config: Config, kind: str) -> Iterator[Want]:
     for name, task in config.tasks.items():
         if task.event == kind and task.value is not None:
             yield Want(task.value, ("tasks", name, "value"), NUMBERS, default="double")
-    if not event.after:
+    if event.before is not None:
+        for name in event.fields:
+            yield Want(name, ("events", kind, "fields", name), ANY)
+    elif not event.after:
         for name, feature in config.features.items():
             yield _feature_want(name, feature)
 
@@ -181,10 +185,10 @@ def _equal(config: Config, kept: Kept, typed: Typed) -> FieldType | None:
     """Return the type of what the field must equal: the root's key, or the id of the kind it follows."""
     event = config.events[kept.kind]
     root = next(iter(typed.types))
-    for want in kept.wants if event.after else ():
+    for want in kept.wants:
         if want.path == ("chain", "key"):
             found = typed.types[root].get(want.field)
-        elif want.path[-1] == "parent":
+        elif want.path[-1] == "parent" and event.after:
             found = typed.types[event.after[0]].get(config.events[event.after[0]].id or "")
         else:
             found = None

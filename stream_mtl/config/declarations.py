@@ -64,7 +64,7 @@ class Event(Section):
         default=(), description="The kind or kinds that this one follows, the preferred first."
     )
     before: str | None = Field(
-        default=None, description="The kind that this one precedes: served scores only."
+        default=None, description="The root, where this kind is the served scores of what it shows."
     )
     within: Duration | None = Field(
         default=None, description="How long after (or before) that event it still belongs to it, inclusive."

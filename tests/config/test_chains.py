@@ -93,10 +93,11 @@ def test_limits_are_the_files(tmp_path: Path) -> None:
     assert limits(loaded(tmp_path, text).config) == expected
 
 
-def test_a_kind_before_the_root_is_not_in_the_chain(tmp_path: Path) -> None:
+def test_scores_are_the_kind_before_the_root(tmp_path: Path) -> None:
     scored = '[events.scored]\nsource = "kafka:s"\ntime = "ts"\nbefore = "impression"\nwithin = "1h"\n[learn]'
     spec = chain_spec(config_of(tmp_path, ("[learn]", scored)))
     assert [kind.name for kind in spec.kinds] == ["impression", "click", "conversion"]
+    assert spec.before == KindSpec("scored", within=HOUR)
 
 
 def test_a_wait_that_a_caller_asks_for_must_fit_the_window(tmp_path: Path) -> None:

@@ -251,6 +251,21 @@ def test_a_field_that_cannot_serve_is_refused_with_the_configuration(
     assert expected in found
 
 
+def test_of_scores_all_declared_fields_are_kept(tmp_path: Path) -> None:
+    fields = 'fields = { ctr = "double", snapshot = "string", user = "long", user_ids = "array<long>" }'
+    scored = f'[events.scored]\nsource = "kafka:s"\ntime = "ts"\nbefore = "impression"\nwithin = "1h"\n{fields}\n[learn]'
+    clicks = (LAST_FIELD, 'id = "click_id"\nfields = { click_id = "long" }')
+    spec = event_specs(config_of(tmp_path, clicks, ("[learn]", scored)))[-1]
+    assert (spec.kind, spec.required) == ("scored", ("exposure_id",))
+    assert spec.fields == {
+        "exposure_id": "string",
+        "ctr": "double",
+        "snapshot": "string",
+        "user": "long",
+        "user_ids": "array<long>",
+    }
+
+
 def test_a_key_may_lack_where_a_parent_is_named(tmp_path: Path) -> None:
     (tmp_path / "c.avsc").write_text(schema(clicked="long", ts="long"))
     clicks = (LAST_FIELD, 'id = "click_id"\nfields = { click_id = "long" }')

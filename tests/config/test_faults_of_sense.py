@@ -13,6 +13,7 @@ CVR = 'event = "conversion"\ngiven = "ctr"'
 PRICE = 'type = "numeric"'
 LEARN = "[learn]\nseed = 7"
 SCORED = '[events.scored]\nsource = "kafka:scored"\ntime = "ts"\n'
+BEFORE = 'before = "impression"\nwithin = "1h"\n'
 TWIN = '[events.view]\nsource = "kafka:clicks"\ntime = "ts"\nafter = "impression"\nwithin = "1h"\n'
 
 
@@ -109,8 +110,16 @@ TWIN = '[events.view]\nsource = "kafka:clicks"\ntime = "ts"\nafter = "impression
         pytest.param(
             LEARN,
             SCORED + 'before = "impression"\nafter = "impression"\nwithin = "1h"',
-            "site.toml:44: events.scored.after: a kind has `after` or `before`, not both; drop one",
+            "site.toml:44: events.scored.after: means nothing beside `before`: a score follows no other kind; "
+            "drop one of them",
             id="before_and_after",
+        ),
+        pytest.param(
+            LEARN,
+            SCORED + 'before = "impression"\nwithin = "1h"\n' + SCORED.replace("scored", "again") + BEFORE,
+            'site.toml:48: events.again.before: only one kind may have `before`, and "scored" has; '
+            "drop one of them",
+            id="two_kinds_before_the_root",
         ),
         pytest.param(
             LEARN,
@@ -303,6 +312,13 @@ def test_no_events_and_no_tasks_are_told(tmp_path: Path) -> None:
             ],
             id="two_kinds_of_one_source_told_apart",
         ),
+        pytest.param(
+            [
+                ('source = "kafka:clicks"', 'source = "kafka:clicks"\nwhere = { v = 1 }'),
+                (LEARN, TWIN + "where = { v = true }"),
+            ],
+            id="two_kinds_of_one_source_told_apart_by_one_and_true",
+        ),
         pytest.param([('after = "click"', 'after = ["click", "impression"]')], id="several_kinds_in_after"),
         pytest.param([(CVR, CVR + '\nhow = "count"\ntransform = "log1p"')], id="a_count_without_a_field"),
     ],
@@ -319,6 +335,11 @@ def test_a_wait_over_both_windows_ends_with_them(tmp_path: Path) -> None:
 def test_faults_of_sense_are_told_beside_faults_of_values(tmp_path: Path) -> None:
     text = edited((CVR, 'event = "conversion"\ngiven = "ctrr"'), ("seed = 7", "seed = 7.5"))
     assert [found.split(": ")[1] for found in problems(tmp_path, text)] == ["tasks.cvr.given", "learn.seed"]
+
+
+def test_an_unknown_section_does_not_hide_other_faults(tmp_path: Path) -> None:
+    text = edited((CVR, 'event = "conversion"\ngiven = "ctrr"'), ("[learn]", "[lern]"))
+    assert [found.split(": ")[1] for found in problems(tmp_path, text)] == ["tasks.cvr.given", "lern"]
 
 
 def test_a_missing_feature_type_does_not_hide_other_faults(tmp_path: Path) -> None:

@@ -308,6 +308,14 @@ def test_a_wrong_value_brings_no_follow_up_faults(tmp_path: Path) -> None:
     ]
 
 
+def test_a_wrong_key_brings_no_follow_up_fault_of_its_neighbours(tmp_path: Path) -> None:
+    # Without its `value`, the task could not have a `how`.
+    text = edited(('given = "ctr"', 'given = "ctr"\nvaleu = "amount"\nhow = "sum"'))
+    assert problems(tmp_path, text) == [
+        'site.toml:29: tasks.cvr.valeu: unknown key "valeu"; did you mean "value"?'
+    ]
+
+
 def test_a_configuration_cannot_be_changed(tmp_path: Path) -> None:
     config = loaded(tmp_path, BASE).config
     with pytest.raises(ValueError, match="frozen"):

@@ -24,6 +24,12 @@ list = [
 ]
 "quoted.key" = 1
 dotted . deep = { inner = 1, "[odd]" = 2 }
+nested = [
+  [1],
+  [
+    "last"
+  ]
+]
 raw = \'\'\'
 [b]
 c = 1\'\'\'
@@ -47,14 +53,15 @@ def test_a_key_stands_where_a_reader_finds_it() -> None:
         ("a", "quoted.key"): 14,
         ("a", "dotted"): 15,
         ("a", "dotted", "deep"): 15,
-        ("a", "raw"): 16,
-        ("b",): 20,
-        ("b", "c.d"): 20,
-        ("b", "c.d", "e"): 21,
-        ("rows",): 22,
-        ("rows", "f"): 23,
-        ("odd]",): 24,
-        ("odd]", "g"): 25,
+        ("a", "nested"): 16,
+        ("a", "raw"): 22,
+        ("b",): 26,
+        ("b", "c.d"): 26,
+        ("b", "c.d", "e"): 27,
+        ("rows",): 28,
+        ("rows", "f"): 29,
+        ("odd]",): 30,
+        ("odd]", "g"): 31,
     }
 
 

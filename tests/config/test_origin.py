@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream_mtl.config import Loaded
@@ -69,6 +69,8 @@ def test_a_text_of_the_environment_is_a_toml_value_or_itself(
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1))
+@example('"quoted"')
+@example("12")
 def test_a_password_is_taken_to_the_letter(tmp_path_factory: Any, password: str) -> None:
     tmp_path = tmp_path_factory.getbasetemp()
     config = loaded(tmp_path, BASE, {"STREAM_MTL__KAFKA__PASSWORD": password}).config
@@ -143,6 +145,12 @@ def test_an_entry_can_be_added_to_a_table_of_values(tmp_path: Path) -> None:
             [],
             f"environment {SEED}: learn.seed: must be an integer, not a float; write seed = 1",
             id="wrong_number_in_the_environment",
+        ),
+        pytest.param(
+            {SEED: "1\nthreads = 2"},
+            [],
+            f"environment {SEED}: learn.seed: must be an integer, not a text; write seed = 1",
+            id="more_than_one_value_in_the_environment",
         ),
         pytest.param(
             {SEED: "\udc80"},

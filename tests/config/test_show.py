@@ -19,7 +19,7 @@ ENVIRON = {"STREAM_MTL__KAFKA__PASSWORD": "hunter2"}
 
 
 @given(documents())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_shown_loads_as_the_same(tmp_path_factory: Any, document: dict[str, Any]) -> None:
     folder = tmp_path_factory.getbasetemp()
     first = loaded(folder, to_toml(document))
