@@ -110,7 +110,7 @@ def field_types(config: Config, schemas: Mapping[str, bytes | str]) -> Typed:
 
 
 def wants(config: Config, kind: str) -> Iterator[Want]:
-    """Give the fields of a kind that are kept: key, id, parent, values, the root's features, all of scores."""
+    """Give the kept fields of a kind: key, id, parent, values, the root's features, all of scores."""
     event = config.events[kind]
     for name in config.chain.key:
         yield Want(name, ("chain", "key"), IDS, may_lack=event.parent is not None)
