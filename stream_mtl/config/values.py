@@ -19,6 +19,7 @@ from pydantic import (
 from stream_mtl.clock import Millis
 from stream_mtl.config.problems import nearest
 from stream_mtl.config.units import format_duration, parse_duration
+from stream_mtl.label.methods import METHODS
 
 MASK = "***"
 """What is shown in place of a secret."""
@@ -30,22 +31,10 @@ SCHEMES: Mapping[str, str] = {
 }
 """Where events come from: scheme -> an example."""
 
-METHODS: Mapping[str, int | None] = {
-    "wait": 1,
-    "oracle": 0,
-    "fnw": 0,
-    "fnc": 0,
-    "dfm": None,
-    "es_dfm": 1,
-    "defer": 1,
-    "defuse": 1,
-}
-"""The delayed-feedback methods: name -> how many waits it takes at most (None: any number)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A delayed-feedback method with the waits it was given: "es_dfm:15m"."""
+    """A delayed-feedback method with the waits it was given: "wait:15m"."""
 
     name: str
     waits: tuple[Millis, ...] = ()
@@ -55,7 +44,7 @@ class Method:
 
 
 def parse_method(value: object) -> Method:
-    """Return the method of "fnw", "wait:15m" or "dfm:15m,1h". Raises ValueError."""
+    """Return the method of "fnw", "wait" or "wait:15m". Raises ValueError."""
     if isinstance(value, Method):
         return value
     if not isinstance(value, str):
@@ -64,11 +53,17 @@ def parse_method(value: object) -> Method:
     if name not in METHODS:
         raise ValueError(f'there is no method "{name}"; {nearest(name, METHODS)}')
     waits = tuple(parse_duration(wait) for wait in rest.split(",")) if colon else ()
-    most = METHODS[name]
-    if most is not None and len(waits) > most:
+    least, most = METHODS[name].least, METHODS[name].most
+    if len(waits) < least:
+        raise ValueError(f'"{name}" takes at least {_waits(least)}; write "{name}:15m"')
+    if len(waits) > most:
         remedy = "drop the others" if most else f'write "{name}"'
-        raise ValueError(f'"{name}" takes {f"at most {most} wait" if most else "no waits"}; {remedy}')
+        raise ValueError(f'"{name}" takes {f"at most {_waits(most)}" if most else "no waits"}; {remedy}')
     return Method(name, tuple(sorted(set(waits))))
+
+
+def _waits(number: int) -> str:
+    return f"{number} wait" if number == 1 else f"{number} waits"
 
 
 def _several(value: object) -> object:

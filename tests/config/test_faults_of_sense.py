@@ -205,10 +205,10 @@ TWIN = '[events.view]\nsource = "kafka:clicks"\ntime = "ts"\nafter = "impression
         ),
         pytest.param(
             CVR,
-            CVR + '\nmethod = "dfm:1h,8d"',
+            CVR + '\nmethod = "wait:8d"',
             "site.toml:29: tasks.cvr.method: waits 8d, longer than the window of conversion, 1w: "
             "it would never be told; wait at most 1w, or raise events.conversion.within",
-            id="one_of_the_waits_longer_than_the_window",
+            id="wait_longer_than_the_window_of_a_given_task",
         ),
         pytest.param(
             PRICE,

@@ -1,12 +1,15 @@
 """Every fault of a file or of one value: what is said of it, and where."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stream_mtl.config import load
+from stream_mtl.config import load, values
 from stream_mtl.config.sections import Config
+from stream_mtl.config.values import Method, parse_method
 from stream_mtl.errors import ConfigError
+from stream_mtl.label.methods import METHODS
 from tests.config.documents import BASE, edited, loaded, problems, written
 
 
@@ -181,8 +184,8 @@ def test_the_small_file_is_valid(tmp_path: Path) -> None:
         ),
         pytest.param(
             'event = "click"',
-            'event = "click"\nmethod = "es-dfm:15m"',
-            'site.toml:25: tasks.ctr.method: there is no method "es-dfm"; did you mean "es_dfm"?',
+            'event = "click"\nmethod = "wiat:15m"',
+            'site.toml:25: tasks.ctr.method: there is no method "wiat"; did you mean "wait"?',
             id="unknown_method",
         ),
         pytest.param(
@@ -320,6 +323,29 @@ def test_a_configuration_cannot_be_changed(tmp_path: Path) -> None:
     config = loaded(tmp_path, BASE).config
     with pytest.raises(ValueError, match="frozen"):
         config.learn.seed = 8
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_that_there_is_can_be_named(name: str) -> None:
+    for count in range(METHODS[name].least, METHODS[name].most + 1):
+        waits = tuple(60_000 * (wait + 1) for wait in range(count))
+        method = Method(name, waits)
+        assert parse_method(str(method)) == method
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "text", "fault"),
+    [
+        (1, 2, "odd", '"odd" takes at least 1 wait; write "odd:15m"'),
+        (0, 2, "odd:1m,2m,3m", '"odd" takes at most 2 waits; drop the others'),
+    ],
+)
+def test_a_method_says_how_many_waits_it_takes(
+    monkeypatch: pytest.MonkeyPatch, least: int, most: int, text: str, fault: str
+) -> None:
+    monkeypatch.setattr(values, "METHODS", {"odd": replace(METHODS["wait"], least=least, most=most)})
+    with pytest.raises(ValueError, match=fault):
+        parse_method(text)
 
 
 def test_every_required_key_of_a_section_has_an_example() -> None:
