@@ -1,11 +1,15 @@
 """The command line: each command parses its arguments and calls one function."""
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
@@ -39,6 +43,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True)
 app.add_typer(config_app, name="config", help="Look at a configuration, and check it.")
+run_app = typer.Typer(no_args_is_help=True)
+app.add_typer(run_app, name="run", help="Run a process.")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The TOML file.", show_default=False)]
 Overrides = Annotated[
@@ -118,6 +124,88 @@ def config_schema() -> None:
     Example: stream-mtl config schema > stream-mtl.schema.json
     """
     typer.echo(json_schema(), nl=False)
+
+
+@app.command("gen")
+def gen(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where the files go; must not hold any yet.")
+    ],
+    knobs: Annotated[
+        list[str], typer.Option("-X", metavar="NAME=VALUE", help="Set a knob, like ctr=0.03 or duration=7d.")
+    ] = [],  # noqa: B006
+    table: Annotated[
+        Path | None, typer.Option("--knobs", metavar="FILE", help="A TOML file with a table [generate].")
+    ] = None,
+    impressions: Annotated[int | None, typer.Option(help="How many exposures.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same files.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="avro, jsonl or csv.")] = "avro",
+    files: Annotated[int, typer.Option(help="Files per kind of event.")] = 1,
+    as_json_: Annotated[bool, typer.Option("--json", help="Print the accounts as JSON.")] = False,
+) -> None:
+    """Generate a marketplace with known truth: event files, the truth beside them, a configuration that fits.
+
+    Examples:
+
+    stream-mtl gen market --impressions 100000 --seed 1
+
+    stream-mtl gen market -X cvr=0.2 -X 'conversion_delays=[{weibull={scale="20h",shape=0.8}}]'
+
+    stream-mtl run join market/config.toml
+    """
+    from stream_mtl.generate.command import generate_files
+
+    chosen = {"impressions": impressions, "seed": seed}
+    set_ = [f"{name}={value}" for name, value in chosen.items() if value is not None]
+    accounts = generate_files(folder, table, [*knobs, *set_], format_, files)
+    _print_accounts(accounts, as_json_)
+    say(f"{folder}: event files, truth/ and config.toml; next: stream-mtl run join {folder / 'config.toml'}")
+
+
+@run_app.command("join")
+def run_join(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for more files at the end.")] = False,
+    as_json_: Annotated[bool, typer.Option("--json", help="Print the accounts as JSON.")] = False,
+) -> None:
+    """Join the events of a configuration into its log of transitions; goes on where it was stopped.
+
+    Example: stream-mtl run join market/config.toml
+    """
+    from stream_mtl import processes
+
+    with processes.stopped_by_signals() as stop:
+        accounts = processes.join(loaded(config, overrides), stop, follow=follow)
+    _print_accounts(accounts, as_json_)
+
+
+@app.command("digest")
+def digest(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    as_json_: Annotated[bool, typer.Option("--json", help="JSON instead of lines.")] = False,
+) -> None:
+    """Print hashes of what has been made so far, for comparing runs.
+
+    Example: stream-mtl digest market/config.toml --json
+    """
+    from stream_mtl import processes
+
+    made = processes.digest(loaded(config, overrides))
+    typer.echo(json.dumps(made) if as_json_ else f"transitions {made['transitions']} rows {made['rows']}")
+
+
+def _print_accounts(accounts: Mapping[str, Mapping[str, int]], as_json_: bool) -> None:
+    if as_json_:
+        typer.echo(json.dumps(accounts))
+        return
+    fates = [fate for fate in next(iter(accounts.values())) if fate != "read"]
+    table = Table("kind", "read", *fates, box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for kind, counts in accounts.items():
+        numbers = [counts[fate] for fate in fates]
+        table.add_row(kind, f"{sum(numbers):,}", *(f"{count:,}" for count in numbers))
+    Console(width=max(100, Console().width)).print(table)
 
 
 def loaded(config: Path, overrides: list[str]) -> Loaded:

@@ -143,6 +143,33 @@ def _given(config: Config) -> Iterator[Problem]:
     for cycle in _cycles({name: (task.given,) for name, task in config.tasks.items() if task.given}):
         text = f"goes round in a circle ({' given '.join(cycle)}); drop one `given`"
         yield Problem(("tasks", cycle[0], "given"), text)
+    yield from _given_too_late(config)
+
+
+def _given_too_late(config: Config) -> Iterator[Problem]:
+    """A task's end must not come before it is known whether the task is defined at all."""
+    for name, task in config.tasks.items():
+        given = config.tasks.get(task.given or "")
+        if given is None or given.event == task.event or task.event not in config.events:
+            continue
+        if given.event not in _ancestors(config, task.event):
+            text = (
+                f'"{task.event}" does not follow "{given.event}", so its window may end before that is known; '
+                f'let events.{task.event} come after "{given.event}", or drop `given`'
+            )
+            yield Problem(("tasks", name, "given"), text, about=("events", task.event))
+
+
+def _ancestors(config: Config, kind: str) -> set[str]:
+    """Return the kinds that a kind follows, directly or not."""
+    found: set[str] = set()
+    open_ = [kind]
+    while open_:
+        event = config.events.get(open_.pop())
+        new = set(event.after if event is not None else ()) - found
+        found |= new
+        open_ += new
+    return found
 
 
 def _values(config: Config) -> Iterator[Problem]:

@@ -110,7 +110,7 @@ def field_types(config: Config, schemas: Mapping[str, bytes | str]) -> Typed:
 
 
 def wants(config: Config, kind: str) -> Iterator[Want]:
-    """Give the kept fields of a kind: key, id, parent, values, the root's features, all of scores."""
+    """Give the kept fields of a kind: key, id, parent, values, all whose type is declared, the root's features."""
     event = config.events[kind]
     for name in config.chain.key:
         yield Want(name, ("chain", "key"), IDS, may_lack=event.parent is not None)
@@ -121,10 +121,9 @@ def wants(config: Config, kind: str) -> Iterator[Want]:
     for name, task in config.tasks.items():
         if task.event == kind and task.value is not None:
             yield Want(task.value, ("tasks", name, "value"), NUMBERS, default="double")
-    if event.before is not None:
-        for name in event.fields:
-            yield Want(name, ("events", kind, "fields", name), ANY)
-    elif not event.after:
+    for name in event.fields:
+        yield Want(name, ("events", kind, "fields", name), ANY)
+    if event.before is None and not event.after:
         for name, feature in config.features.items():
             yield _feature_want(name, feature)
 

@@ -60,6 +60,29 @@ def declarations(options: GeneratorOptions, folder: str, format: FileFormat = "a
     }
 
 
+def as_toml(sections: Mapping[str, Any]) -> str:
+    """Return declarations as the text of a configuration."""
+    lines: list[str] = []
+    for section, table in sections.items():
+        tables = (
+            {f"{section}.{name}": inner for name, inner in table.items()}
+            if section != "chain"
+            else {section: table}
+        )
+        for name, inner in tables.items():
+            lines += [
+                f"[{name}]",
+                *(f"{key} = {json.dumps(value)}" for key, value in inner.items() if key != "fields"),
+            ]
+            if "fields" in inner:
+                fields = ", ".join(
+                    f"{field} = {json.dumps(type_)}" for field, type_ in inner["fields"].items()
+                )
+                lines.append(f"fields = {{ {fields} }}")
+            lines.append("")
+    return "\n".join(lines)
+
+
 def _event(options: GeneratorOptions, kind: str, folder: str, format: FileFormat) -> dict[str, Any]:
     spec = chain_spec(options).kind(kind)
     files = "" if options.partitions > 1 else f"/*.{format}"
@@ -74,9 +97,8 @@ def _event(options: GeneratorOptions, kind: str, folder: str, format: FileFormat
         event["skew"] = _duration(spec.skew)
     if spec.parent:
         event["parent"] = spec.parent
-    if format != "avro":
-        fields = event_fields(options, kind)
-        event["fields"] = {name: type_ for name, type_ in fields.items() if name != TIME}
+    fields = event_fields(options, kind)
+    event["fields"] = {name: type_ for name, type_ in fields.items() if name != TIME}
     return event
 
 

@@ -47,7 +47,13 @@ def test_the_columns_are_what_the_chain_the_tasks_and_the_features_ask_for(tmp_p
             kind="impression",
             source=f"files:{tmp_path}/events/impressions/*.avro",
             time="ts",
-            fields={"exposure_id": "string", "usr": "long", "recent": "array<long>", "price": "double"},
+            fields={
+                "exposure_id": "string",
+                "usr": "long",
+                "recent": "array<long>",
+                "never": "double",
+                "price": "double",
+            },
             required=("exposure_id",),
         ),
         EventSpec(

@@ -267,7 +267,8 @@ def _draft(
     anchors = [draft for draft in drafts if draft.kind in (kind.after or [score.name for score in scores])]
     if anchors and draw(st.integers(0, 4)) > 0:
         anchor = draw(st.sampled_from(anchors))
-        time = max(0, anchor.time + draw(st.integers(-4, 12)))
+        early = st.integers(-kind.skew - 1, 0)  # a child that may be early often is
+        time = max(0, anchor.time + draw(early | st.integers(-1, 12) if kind.skew else st.integers(-1, 12)))
         fields |= {name: anchor.fields[name] for name in spec.key if anchor.fields[name] is not None}
         if kind.parent is not None and draw(st.integers(0, 3)) > 0:
             fields[kind.parent] = anchor.fields["id"]
