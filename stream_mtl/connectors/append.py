@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from stream_mtl.connectors.containers import block, header, marker, parse_blocks, parse_header
+from stream_mtl.connectors.lines import LONGEST
 from stream_mtl.connectors.numbered import ROLL, NumberedFiles
 
 HOLD = 8 << 20  # bytes held back at most; then they are flushed
@@ -90,4 +91,4 @@ def whole_blocks(data: bytes) -> int:
     opening = parse_header(data)
     if opening is None:
         return 0
-    return opening.size + parse_blocks(data[opening.size :], opening.sync, len(data)).size
+    return opening.size + parse_blocks(data[opening.size :], opening, LONGEST).size

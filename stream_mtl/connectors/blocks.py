@@ -67,7 +67,7 @@ class BlockReader:
     def _blocks(self) -> Chunk:
         assert self._header is not None
         data = self._carry
-        blocks = parse_blocks(data.data, self._header.sync, self._longest)
+        blocks = parse_blocks(data.data, self._header, self._longest)
         if blocks.damage is not None and not blocks.starts:
             with self._named():
                 raise blocks.damage

@@ -68,11 +68,14 @@ def parse_header(data: Buffer) -> Header | None:
     return Header(Format("avro-container", entries["avro.schema"], codec), sync, at)
 
 
-def parse_blocks(data: Buffer, sync: bytes, longest: int) -> Blocks:
-    """Return the whole blocks that `data` begins with; a block above `longest` bytes counts as damage."""
+def parse_blocks(data: Buffer, opening: Header, longest: int) -> Blocks:
+    """Return the whole blocks that `data` begins with.
+
+    A block above `longest` bytes counts as damage, and so does one of more rows than there can be in it.
+    """
     blocks = Blocks()
     try:
-        while _block(data, sync, longest, blocks):
+        while _block(data, opening, longest, blocks):
             pass
     except DamageError as damage:
         blocks.damage = damage
@@ -113,20 +116,21 @@ def zigzag(value: int) -> bytes:
     return bytes(out)
 
 
-def _block(data: Buffer, sync: bytes, longest: int, blocks: Blocks) -> bool:
+def _block(data: Buffer, opening: Header, longest: int, blocks: Blocks) -> bool:
     begin = blocks.size
     try:
         count, at = _varint(data, begin)
         size, at = _varint(data, at)
     except _ShortError:
         return False
-    if count < 0 or not 0 <= size <= longest:
+    most = size if opening.format.codec == "null" else longest  # a row takes at least a byte
+    if not 0 <= size <= longest or not 0 <= count <= most:
         raise DamageError(f"has a block of {count} rows in {size} bytes", begin)
     end = at + size
     if end + SYNC > len(data):
         blocks.wanted = end + SYNC - begin
         return False
-    if data[end : end + SYNC] != sync:
+    if data[end : end + SYNC] != opening.sync:
         raise DamageError("is damaged: a block does not end in the file's marker", end)
     blocks.starts.append(at)
     blocks.ends.append(end)

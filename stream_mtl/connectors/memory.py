@@ -1,5 +1,6 @@
 """A log in memory: what is appended to it can be read from it, in this process only."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -53,7 +54,7 @@ class MemorySource:
     def forget(self, before: int, partition: int = 0) -> None:
         """Drop the records before that position."""
         log = self._logs[partition]
-        keep = int(np.searchsorted(np.array(log.positions, np.int64), before))
+        keep = bisect_left(log.positions, before)
         del log.values[:keep], log.positions[:keep], log.times[:keep]
         log.begin = max(log.begin, min(before, log.end))
         log.cursor = max(log.cursor, log.begin)
@@ -95,7 +96,7 @@ class MemorySource:
 
     def _take(self, number: int, limit: int) -> Records | None:
         log = self._logs[number]
-        first = int(np.searchsorted(np.array(log.positions, np.int64), log.cursor))
+        first = bisect_left(log.positions, log.cursor)
         last = min(first + limit, len(log.values))
         if first == last:
             return None

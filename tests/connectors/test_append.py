@@ -96,6 +96,17 @@ def test_the_whole_part_of_a_container_ends_where_a_block_does(tmp_path, size):
     assert whole_blocks(data[:30]) == 0
 
 
+def test_rows_that_are_packed_to_less_than_a_byte_each_are_whole_after_a_crash(tmp_path):
+    first = AvroContainerSink(tmp_path, b'"long"', "deflate", fill=1 << 20)
+    for _ in range(50_000):
+        first.add(zigzag(0))
+    first.flush()
+    crash(first)
+    AvroContainerSink(tmp_path, b'"long"', "deflate").close()
+    with (tmp_path / "00000000.avro").open("rb") as file:
+        assert sum(1 for _ in fastavro.reader(file)) == 50_000
+
+
 def test_a_disk_that_fails_an_fsync_keeps_what_was_confirmed_and_the_rest_goes_to_another_file(
     tmp_path, monkeypatch
 ):

@@ -213,6 +213,13 @@ def test_a_block_of_an_impossible_size_is_never_waited_for(open_source, tmp_path
         drain(open_source("s", tmp_path))
 
 
+def test_a_block_cannot_hold_more_rows_than_bytes(open_source, tmp_path):
+    empty = container(0)
+    (tmp_path / "a.avro").write_bytes(empty + b"\x08\x06abc" + empty[-16:])
+    with pytest.raises(DataError, match="a block of 4 rows in 3 bytes"):
+        drain(open_source("s", tmp_path))
+
+
 def test_a_block_longer_than_a_chunk_is_read_whole(open_source, tmp_path):
     (tmp_path / "a.avro").write_bytes(container(5_000, per_block=5_000))
     (batch,) = drain(open_source("s", tmp_path, chunk=16))
