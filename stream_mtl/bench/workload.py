@@ -1,0 +1,95 @@
+"""The stream that joins are measured on: framed Avro in order of arrival, and what must come out of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stream_mtl.clock import DAY, MINUTE, Millis
+from stream_mtl.connectors.base import Format, Records
+from stream_mtl.events.types import EventSpec
+from stream_mtl.generate.fields import IDS, KINDS, TIME, avro_schema, event_fields
+from stream_mtl.generate.fields import chain_spec as generated_chain
+from stream_mtl.generate.generated import Generated, generate, in_batches
+from stream_mtl.generate.wire import frames
+from stream_mtl.generate.workload import performance_workload
+from stream_mtl.join.spec import ChainSpec, TaskSpec
+
+LOOK: Millis = 15 * MINUTE
+
+WINDOWS: Mapping[str, tuple[Millis, Millis]] = {"24h": (DAY, DAY), "30m+7d": (30 * MINUTE, 7 * DAY)}
+"""click.within and conversion.within, by the name that `--windows` knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Batches of raw records, one `Records` a kind and batch, and the truth."""
+
+    generated: Generated
+    batches: list[list[Records]]
+    order: list[np.ndarray]  # of each batch: the kind (place in KINDS) of each record, in order of arrival
+    chain: ChainSpec
+    specs: list[EventSpec]
+    schemas: dict[int, str]  # by the id in the frames
+    events: int
+
+
+def workload(impressions: int, batch: int, windows: str = "24h", early: bool = True) -> Workload:
+    """Build the stream. With `early`, looks and corrections are told beside the finals."""
+    click, conversion = WINDOWS[windows]
+    options = replace(performance_workload(impressions), click_within=click, conversion_within=conversion)
+    generated = generate(options)
+    waits = (LOOK,) if early else ()
+    chain = replace(
+        generated_chain(options),
+        tasks=(
+            TaskSpec("ctr", "click", waits=waits),
+            TaskSpec("cvr", "conversion", given="ctr", waits=waits),
+        ),
+    )
+    specs = [_spec(generated, kind) for kind in KINDS]
+    framed = {kind: frames(options, stream, KINDS.index(kind)) for kind, stream in generated.streams.items()}
+    at = dict.fromkeys(KINDS, 0)
+    batches, order = [], []
+    for part in in_batches(generated, batch):
+        records = []
+        for kind in KINDS:
+            n = len(part.streams[kind])
+            if n:
+                records.append(_records(kind, framed[kind], at[kind], at[kind] + n))
+                at[kind] += n
+        batches.append(records)
+        order.append(part.kinds)
+    schemas = {number: json.dumps(avro_schema(options, kind)) for number, kind in enumerate(KINDS)}
+    return Workload(generated, batches, order, chain, specs, schemas, sum(at.values()))
+
+
+def _spec(generated: Generated, kind: str) -> EventSpec:
+    fields = {name: type_ for name, type_ in event_fields(generated.options, kind).items() if name != TIME}
+    return EventSpec(kind, kind, TIME, fields, required=(*generated.options.key, IDS[kind]))
+
+
+def _records(kind: str, framed: tuple[np.ndarray, np.ndarray, np.ndarray], begin: int, end: int) -> Records:
+    data, starts, ends = framed
+    low, high = int(starts[begin]), int(ends[end - 1])
+    return Records(
+        kind,
+        0,
+        Format("confluent-avro"),
+        data[low:high],
+        starts[begin:end] - low,
+        ends[begin:end] - low,
+        np.arange(begin, end),
+        end,
+    )
+
+
+def labels(generated: Generated) -> dict[str, tuple[int, int]]:
+    """Return what each exposure's final labels must be: exposure id -> (clicked, converted)."""
+    truth = generated.truth.filter(generated.truth.column("ctr").is_valid())
+    columns = truth.column("exposure_id"), truth.column("ctr"), truth.column("cvr").fill_null(0)
+    ids, clicked, converted = (column.to_pylist() for column in columns)
+    return {
+        name: (click, conversion) for name, click, conversion in zip(ids, clicked, converted, strict=True)
+    }
