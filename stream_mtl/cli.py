@@ -45,6 +45,8 @@ config_app = typer.Typer(no_args_is_help=True)
 app.add_typer(config_app, name="config", help="Look at a configuration, and check it.")
 run_app = typer.Typer(no_args_is_help=True)
 app.add_typer(run_app, name="run", help="Run a process.")
+bench_app = typer.Typer(no_args_is_help=True)
+app.add_typer(bench_app, name="bench", help="Measure, beside plain loops in the same run.")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The TOML file.", show_default=False)]
 Overrides = Annotated[
@@ -178,6 +180,29 @@ def run_join(
     with processes.stopped_by_signals() as stop:
         accounts = processes.join(loaded(config, overrides), stop, follow=follow)
     _print_accounts(accounts, as_json_)
+
+
+@bench_app.command("join")
+def bench_join(
+    impressions: Annotated[int, typer.Option(help="How many exposures the stream has.")] = 1_000_000,
+    batch: Annotated[int, typer.Option(help="Records in one batch.")] = 10_000,
+    windows: Annotated[str, typer.Option(help="24h, or 30m+7d (click, conversion).")] = "24h",
+    rounds: Annotated[int, typer.Option(help="Runs of each; medians are shown.")] = 3,
+    as_json_: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+) -> None:
+    """Measure the join beside a plain loop of fastavro and a dict; both are compared with the truth.
+
+    Example: stream-mtl bench join --impressions 200000 --batch 2000
+    """
+    from stream_mtl.bench import joins, report
+
+    measured = joins.bench_joins(impressions, batch, windows, rounds)
+    if as_json_:
+        typer.echo(json.dumps(report.as_plain(measured)))
+        return
+    console = Console(width=max(100, Console().width))
+    console.print(report.as_table(measured))
+    console.print(f"{report.machine()}; peak memory of the process {measured.peak_megabytes:,.0f} MB")
 
 
 @app.command("digest")

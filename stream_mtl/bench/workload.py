@@ -8,6 +8,7 @@ import numpy as np
 
 from stream_mtl.clock import DAY, MINUTE, Millis
 from stream_mtl.connectors.base import Format, Records
+from stream_mtl.errors import ConfigError
 from stream_mtl.events.types import EventSpec
 from stream_mtl.generate.fields import IDS, KINDS, TIME, avro_schema, event_fields
 from stream_mtl.generate.fields import chain_spec as generated_chain
@@ -36,7 +37,9 @@ class Workload:
 
 
 def workload(impressions: int, batch: int, windows: str = "24h", early: bool = True) -> Workload:
-    """Build the stream. With `early`, looks and corrections are told beside the finals."""
+    """Build the stream. With `early`, looks and corrections are told beside the finals. Raises ConfigError."""
+    if windows not in WINDOWS:
+        raise ConfigError(f'there are no windows "{windows}"; choose one of {", ".join(WINDOWS)}')
     click, conversion = WINDOWS[windows]
     options = replace(performance_workload(impressions), click_within=click, conversion_within=conversion)
     generated = generate(options)

@@ -77,6 +77,7 @@ class Join(Section):
         default="log", validate_default=True, description="Folder of the log of transitions."
     )
     state: PathInFolder = Field(default="state", validate_default=True, description="Folder of checkpoints.")
+    poll_rows: Count = Field(default=10_000, description="Records read of a source at a time.")
     block_rows: Count = Field(default=65_536, description="Rows of the log after which a block is written.")
     block_every: Duration = Field(
         default=SECOND, description="Live only: a block is written at least so often."
