@@ -64,6 +64,27 @@ WORLDS = {
 }
 
 
+def tight(**knobs: Any) -> GeneratorOptions:
+    """Return the same in milliseconds: instants are shared, and every border is hit exactly now and then."""
+    close: dict[str, Any] = {
+        "duration": 4 * SECOND,
+        "users": 20,
+        "items": 12,
+        "new_items": 0.0,
+        "daily_amplitude": 0.0,
+        "click_delays": (Exponential(10),),
+        "conversion_delays": (Exponential(25),),
+        "click_within": 15,
+        "conversion_within": 30,
+        "remember": 12,
+        "lateness": 10,
+        "max_disorder": 10,
+        "repeat_within": 12,
+        "late_by": 3,
+    }
+    return small(**(close | knobs))
+
+
 def assert_accounts(generated: Generated) -> None:
     """Assert that the plain join counts what the truth says; it is never shown what is malformed."""
     found, _ = join(generated)
@@ -76,6 +97,24 @@ def assert_accounts(generated: Generated) -> None:
 @pytest.mark.parametrize("world", WORLDS)
 def test_every_account_is_what_a_join_by_the_rules_counts(world: str, seed: int) -> None:
     assert_accounts(generate(small(seed=seed, **WORLDS[world])))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("key", [EXPOSURE_KEY, PAIR_KEY])
+@pytest.mark.parametrize("by_name", [False, True])
+@pytest.mark.parametrize("skew", [0, 12])
+def test_every_account_is_right_to_the_millisecond(
+    key: tuple[str, ...], by_name: bool, skew: int, seed: int
+) -> None:
+    skewed = 0.3 if skew else 0.0
+    options = tight(key=key, conversion_names_click=by_name, skew=skew, skewed=skewed, seed=seed)
+    assert_accounts(generate(options))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_is_left_waiting_at_the_end_of_the_log(seed: int) -> None:
+    options = tight(impressions=40, duration=100, skew=12, missing=0.6, late=0.0, malformed=0.0, seed=seed)
+    assert_accounts(generate(options))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -104,7 +143,29 @@ def test_every_account_is_right_whatever_the_options(knobs: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_the_labels_are_what_a_join_tells_in_the_end(world: str) -> None:
-    generated = generate(small(**WORLDS[world]))
+    assert_labels(generate(small(**WORLDS[world])))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("key", [EXPOSURE_KEY, PAIR_KEY])
+@pytest.mark.parametrize("by_name", [False, True])
+def test_the_labels_are_right_to_the_millisecond(key: tuple[str, ...], by_name: bool, seed: int) -> None:
+    assert_labels(generate(tight(key=key, conversion_names_click=by_name, seed=seed)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_exposures_of_one_key_in_one_instant_have_no_children_to_quarrel_about(seed: int) -> None:
+    generated = generate(tight(key=PAIR_KEY, impressions=600, users=2, items=2, duration=SECOND, seed=seed))
+    same = generated.truth.group_by(["user_id", "item_id", "ts"]).aggregate(
+        [("clicked", "any"), ("ts", "count")]
+    )
+    tied = np.array(same["ts_count"].to_pylist()) > 1
+    assert tied.any() and not np.array(same["clicked_any"].to_pylist())[tied].any()
+    assert_labels(generated)
+
+
+def assert_labels(generated: Generated) -> None:
+    """Assert that the last row that the plain join tells of each exposure has the labels of the truth."""
     _, rows = join(generated)
     told: dict[int, list[Any]] = {}
     names: dict[int, str] = {}
@@ -128,6 +189,12 @@ def test_every_account_that_a_world_can_fill_is_filled(world: str) -> None:
     accounts = generate(small(**WORLDS[world])).accounts()
     filled = {name for counts in accounts.values() for name, count in counts.items() if count}
     assert filled == {"read", "joined", "duplicate", "conflict", "outside", "late", "orphan", "malformed"}
+
+
+def test_the_ids_of_different_kinds_have_nothing_in_common() -> None:
+    generated = generate(small())
+    kinds = [set(stream.table.column(0).to_pylist()) for stream in generated.streams.values()]
+    assert len(set.union(*kinds)) == sum(map(len, kinds))
 
 
 def test_accounts_add_up_to_the_records_that_are_written() -> None:

@@ -162,6 +162,9 @@ def test_the_declarations_say_what_is_joined() -> None:
     options = GeneratorOptions(key=PAIR_KEY, conversion_names_click=True, skew=1_500, skewed=0.1)
     said = declarations(options, "events")
     assert said["chain"] == {"key": ["user_id", "item_id"], "lateness": "2m", "remember": "1h"}
+    for kind, event in said["events"].items():
+        types = event_fields(options, kind)
+        assert types.pop("ts") == "long" and event.pop("fields") == types
     assert said["events"]["impression"] == {
         "source": "files:events/impressions/*.avro",
         "time": "ts",
