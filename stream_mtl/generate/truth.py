@@ -144,8 +144,6 @@ _KINDS: Mapping[
     str, Callable[[GeneratorOptions, Stories, Mapping[str, Bytes], npt.NDArray[np.float64]], _Sent]
 ] = {"impression": _impressions, "click": _clicks, "conversion": _conversions}
 
-KINDS = tuple(_KINDS)
-
 
 def _fate(parent_joined: Bools, steps: Steps, findable: Bools) -> Bytes:
     """Return what becomes of a child: beyond its window it is outside, or when all is forgotten orphan."""
