@@ -44,7 +44,9 @@ class Records:
     positions: npt.NDArray[np.int64]  # (n,) strictly increasing
     next: int  # the position after the last record of this batch (gaps are legal)
     counts: npt.NDArray[np.int64] | None = None  # (n,) rows in each span, None: one each
-    times: npt.NDArray[np.int64] | None = None  # (n,) the broker's own time of each record in ms, where it has one
+    times: npt.NDArray[np.int64] | None = (
+        None  # (n,) the broker's own time of each record in ms, where it has one
+    )
     skip: int = 0  # leading rows of the first container block that were read before
 
     def __len__(self) -> int:

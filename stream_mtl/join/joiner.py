@@ -115,6 +115,7 @@ class Joiner:
         return taken
 
     def identities(self) -> dict[str, Identity]:
+        """Return what tells repeats, of every kind but the root."""
         identities = {name: children.identity for name, children in self.children.items()}
         if self.scores is not None:
             identities[self.scores.kind.name] = self.scores.identity

@@ -47,8 +47,7 @@ class KeyIndex:
         """
         hashes, rows, known = _last_of_each(hashes, rows, known)
         if len(self._ring) > _FULL * _SLOTS * self._buckets or self._worn > _WORN * self._buckets:
-            self.rebuild()
-            return
+            self._grow()
         self._place(hashes, rows, known)
 
     def _lay(self, buckets: int) -> None:
@@ -62,14 +61,25 @@ class KeyIndex:
 
     def rebuild(self) -> None:
         """Lay the table anew from the ring's live rows."""
-        buckets = self._buckets
-        while len(self._ring) > _FULL / 2 * _SLOTS * buckets:
-            buckets *= 2
-        self._lay(buckets)
         hashes = self._ring.range(self._name, self._ring.first, self._ring.next)
         order = np.argsort(hashes, kind="stable")
         hashes, rows, _ = _last_of_each(hashes[order], order + self._ring.first, None)
+        self._lay(self._wanted())
         self._place(hashes, rows, np.zeros(len(rows), np.bool_))
+
+    def _grow(self) -> None:
+        """Lay the table anew from itself: its entries lie nearly in order of their hashes already."""
+        rows = self._rows[self._rows >= self._ring.first]
+        hashes = self._ring.get(self._name, rows)
+        order = np.argsort(hashes, kind="stable")
+        self._lay(self._wanted())
+        self._place(hashes[order], rows[order], np.zeros(len(rows), np.bool_))
+
+    def _wanted(self) -> int:
+        buckets = self._buckets
+        while len(self._ring) > _FULL / 2 * _SLOTS * buckets:
+            buckets *= 2
+        return buckets
 
     def _home(self, hashes: Hashes) -> npt.NDArray[np.int64]:
         return (hashes >> self._shift).astype(np.int64)

@@ -5,7 +5,7 @@ they are `docs/decisions/0001-what-a-chain-means.md`. It forgets in what it tell
 """
 
 import heapq
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -123,7 +123,8 @@ class PlainJoin:
         self._children = [name for name in parents_first if name != chain.root.name]
         self._counts: Counter[tuple[str, str]] = Counter()
         self._held: list[tuple[Millis, tuple[int, int], PlainRecord]] = []  # heap: time, place
-        self._scores: defaultdict[Key, list[_Standing]] = defaultdict(list)  # in order of facts
+        self._scores: defaultdict[Key, deque[_Standing]] = defaultdict(deque)  # in order of facts
+        self._untaken: deque[_Standing] = deque()  # scores that may still be taken, and some that were
         self._chains: list[Chain] = []  # by number
         self._of_key: defaultdict[Key, list[int]] = defaultdict(list)  # numbers, without what is forgotten
         self._waiting: dict[str, dict[Hashable, list[_Standing]]]  # by kind, and by what they wait for
@@ -166,8 +167,8 @@ class PlainJoin:
         waiting = Counter(held.kind for *_, held in self._held)
         for name, topics in self._waiting.items():
             waiting[name] += sum(map(len, topics.values()))
-        for score in self._untaken():
-            waiting[score.record.kind] += 1
+        for score in self._untaken:
+            waiting[score.record.kind] += not score.settled
         names = [kind.name for kind in self._spec.every_kind]
         counts = {name: {count: self._counts[name, count] for count in ("read", *ACCOUNTS)} for name in names}
         return {name: counts[name] | {"waiting": waiting[name]} for name in names}
@@ -179,6 +180,7 @@ class PlainJoin:
         if self._spec.before is not None:
             for score in standing[self._spec.before.name]:
                 self._scores[self._key(score)].append(score)
+                self._untaken.append(score)
         for root in sorted(standing[self._spec.root.name], key=lambda new: (self._key(new), new.place)):
             self._open(root)
         for kind in self._children:
@@ -215,15 +217,18 @@ class PlainJoin:
         before = self._spec.before
         if before is None:
             return {}
-        known = [one for one in self._scores[key] if time - one.record.time <= within(before)]
-        if known and not known[-1].settled:
-            known[-1].settled = True
-            self._counts[before.name, "joined"] += 1
-        fields = known[-1].record.fields if known else {}
-        return {f"scored.{name}": value for name, value in fields.items() if name not in self._spec.key}
-
-    def _untaken(self) -> list[_Standing]:
-        return [one for scores in self._scores.values() for one in scores if not one.settled]
+        scores = self._scores[key]
+        while scores and time - scores[0].record.time > within(before):
+            scores.popleft()
+        if not scores:
+            return {}
+        self._counts[before.name, "joined"] += not scores[-1].settled
+        scores[-1].settled = True
+        return {
+            f"scored.{name}": value
+            for name, value in scores[-1].record.fields.items()
+            if name not in self._spec.key
+        }
 
     def _settle(self, child: _Standing, number: int, parent: Millis) -> None:
         new, child.settled = child.record, True
@@ -277,10 +282,9 @@ class PlainJoin:
         return next((one for one in numbers if soon and self._chains[one].time > time), None)
 
     def _give_up(self) -> None:
-        for score in self._untaken():
-            if score.record.time + within(self._spec.kind(score.record.kind)) < self._watermark:
-                score.settled = True
-                self._counts[score.record.kind, "orphan"] += 1
+        while self._untaken and self._gone(self._untaken[0]):
+            score = self._untaken.popleft()
+            self._counts[score.record.kind, "orphan"] += not score.settled
         for kind in self._children:  # parents first: an orphan makes orphans
             topics = self._waiting[kind].items()
             left = {
@@ -288,6 +292,9 @@ class PlainJoin:
                 for topic, ones in topics
             }
             self._waiting[kind] = {topic: waiting for topic, waiting in left.items() if waiting}
+
+    def _gone(self, score: _Standing) -> bool:
+        return score.record.time + within(self._spec.kind(score.record.kind)) < self._watermark
 
     def _gives_up(self, child: _Standing, watermark: Millis) -> bool:
         """Make an orphan of a child whose time is over, unless the record it names is itself undecided."""

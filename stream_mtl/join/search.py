@@ -50,12 +50,12 @@ def order_by(first: Ints, *ties: Ints) -> Ints:
     """Return the stable order by `first`, then `ties`; cheap where rows come nearly in order."""
     order = np.argsort(first, kind="stable")
     by = first[order]
-    tied = by[1:] == by[:-1]
+    tied = np.flatnonzero(by[1:] == by[:-1])
     for tie in ties:
-        if not tied.any():
-            return order
-        values = tie[order]
-        if bool((tied & (values[1:] < values[:-1])).any()):
+        if len(tied) == 0:
+            break
+        earlier, later = tie[order[tied]], tie[order[tied + 1]]
+        if bool((later < earlier).any()):
             return np.lexsort((*ties[::-1], first))
-        tied &= values[1:] == values[:-1]
+        tied = tied[later == earlier]
     return order

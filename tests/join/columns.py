@@ -1,6 +1,7 @@
 """Feeds the records of a random stream to the columnar joiner, and reads its transitions back as plain rows."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def run(
 
 def plain_rows(spec: ChainSpec, told: Iterable[Transitions]) -> list[Row]:
     """Return transitions as the plain join's rows."""
-    return [row for transitions in told for row in _plain(spec, transitions)]
+    return [bare(row) for transitions in told for row in _plain(spec, transitions)]
 
 
 def _plain(spec: ChainSpec, transitions: Transitions) -> list[Row]:
@@ -87,17 +88,18 @@ def _plain(spec: ChainSpec, transitions: Transitions) -> list[Row]:
                 row["tasks"],
                 tuple(keys[place][name] for name in spec.key),
                 states,
-                _present(fields[place]) if carries else None,
+                fields[place] if carries else None,
             )
         )
     return out
 
 
-def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the columns of a score where there is none, as the plain join does."""
-    if all(value is None for name, value in fields.items() if name.startswith("scored.")):
-        return {name: value for name, value in fields.items() if not name.startswith("scored.")}
-    return dict(fields)
+def bare(row: Row) -> Row:
+    """Leave out the null fields of a score: the columns have them where there is no score, too."""
+    if row.fields is None:
+        return row
+    fields = {n: value for n, value in row.fields.items() if value is not None or not n.startswith("scored.")}
+    return replace(row, fields=fields)
 
 
 def _state(row: Mapping[str, Any], task: str) -> State:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stream_mtl.clock import MINUTE, Millis
 from stream_mtl.connectors.base import Format
-from stream_mtl.connectors.letters import DeadLetters, distinct, decode_letter
+from stream_mtl.connectors.letters import DeadLetters, decode_letter, distinct
 from stream_mtl.connectors.memory import MemorySink, MemorySource
 from stream_mtl.errors import FingerprintMismatch, PositionOutOfRange
 from stream_mtl.events.codec import Codec
