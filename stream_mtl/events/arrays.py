@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -45,8 +45,14 @@ class _Heads:
         return _Heads(self.rows[which], self.at[which], self.count[which], self.until[which])
 
 
-_Found: TypeAlias = tuple[Ints, Ints, Ints, Ints]
-"""Items: their rows, numbers in the row, starts, lengths."""
+class _Run(NamedTuple):
+    """Items that were found in rows (k,), one row's behind the other's."""
+
+    rows: Ints
+    first: Ints  # (k,) how many items the row had before
+    counts: Ints  # (k,)
+    starts: Ints  # (items,)
+    lengths: Ints  # (items,)
 
 
 def walk_array(walk: Walk, step: Step) -> tuple[Ints, Items]:
@@ -62,7 +68,8 @@ class _Arrays:
         self.walk, self.name, self.whole, self.node = walk, step.name, step.node, step.node.items
         self.at = walk.at + walk.offset
         self._seen = np.zeros(len(self.at), np.int64)
-        self._found: list[_Found] = []
+        self._found: list[_Run] = []
+        self._wanted = step.cell is not None
         self._values = walk.most is not None
         self._place = _placed(strict.reader(self.node, walk.most or 0))
 
@@ -74,16 +81,21 @@ class _Arrays:
             self._alone(row)
 
     def items(self) -> Items:
-        """Return the items in order of rows; what a dead row had is among them."""
+        """Return the wanted items in order of rows; what a dead row had is among them."""
         if not self._found:
             return Items(self._seen * 0, _NO_NUMBERS, _NO_NUMBERS)
-        rows, numbers, starts, lengths = (np.concatenate(part) for part in zip(*self._found, strict=True))
-        counts = np.bincount(rows, minlength=len(self.at))
+        counts = np.zeros(len(self.at), np.int64)
         if len(self._found) == 1:
-            return Items(counts, starts, lengths)
-        places = (np.cumsum(counts) - counts)[rows] + numbers
-        ordered = np.empty((2, len(rows)), np.int64)
-        ordered[:, places] = starts, lengths
+            (run,) = self._found
+            counts[run.rows] = run.counts
+            return Items(counts, run.starts, run.lengths)
+        run = _Run(*(np.concatenate(part) for part in zip(*self._found, strict=True)))
+        np.add.at(counts, run.rows, run.counts)
+        owners, numbers = spread(run.counts)
+        before = np.cumsum(counts) - counts
+        places = (before[run.rows] + run.first)[owners] + numbers
+        ordered = np.empty((2, len(places)), np.int64)
+        ordered[:, places] = run.starts, run.lengths
         return Items(counts, ordered[0], ordered[1])
 
     def _round(self, rows: Ints) -> Ints:
@@ -139,44 +151,63 @@ class _Arrays:
         self.at[rows] = self.walk.sink
         return heads.only(~bad)
 
-    def _keep(self, rows: Ints, numbers: Ints, starts: Ints, lengths: Ints) -> None:
-        self._found.append((rows, numbers + self._seen[rows], starts, lengths))
+    def _keep(self, rows: Ints, first: int, count: Ints, starts: Ints, lengths: Ints | int) -> None:
+        """Remember items of rows (k,), the first of each after `first` others of its block."""
+        if self._wanted:
+            lengths = np.full(len(starts), lengths) if isinstance(lengths, int) else lengths
+            self._found.append(_Run(rows, self._seen[rows] + first, count, starts, lengths))
 
     def _of_width(self, heads: _Heads) -> _Heads:
         """Go over items of one width, all at once."""
         width = self.node.least
-        owners, numbers = spread(heads.count)
-        starts = heads.at[owners] + numbers * width
-        heads.at = heads.at + heads.count * width
-        length = width if self.node.kind == "fixed" else 0
+        at, heads.at = heads.at, heads.at + heads.count * width
+        judged = self.node.kind == "boolean" and self._values
+        if not self._wanted and not judged:
+            return heads
+        begins = np.cumsum(heads.count) - heads.count
+        starts = np.repeat(at - begins * width, heads.count)
+        starts += np.arange(0, len(starts) * width, width)
+        if judged:
+            return self._booleans(heads, starts)
+        self._keep(heads.rows, 0, heads.count, starts, width if self.node.kind == "fixed" else 0)
+        return heads
+
+    def _booleans(self, heads: _Heads, starts: Ints) -> _Heads:
+        """Let the rows die that have a boolean which is none. No column of them is wanted."""
+        owners, _ = spread(heads.count)
         bad = np.zeros(len(heads.rows), bool)
-        if self.node.kind == "boolean" and self._values:
-            bad[owners[self.walk.view.raw[starts] > 1]] = True
-            kept = ~bad[owners]
-            owners, numbers, starts = owners[kept], numbers[kept], starts[kept]
-        self._keep(heads.rows[owners], numbers, starts, np.full(len(starts), length))
+        bad[owners[self.walk.view.raw[starts] > 1]] = True
         return self._drop(heads, bad, 0, "bad_boolean")
 
     def _numbers(self, heads: _Heads) -> _Heads:
-        """Go over numbers: the k-th ends in the k-th byte from the block's begin on that can be a last one."""
+        """Go over numbers: the k-th ends with the k-th byte from the block's begin on that can be a last one."""
         stops = self.walk.view.stops
-        first = np.searchsorted(stops, heads.at)
-        owners, numbers = spread(np.minimum(heads.count, len(stops) - first))
-        index = first[owners] + numbers
-        ends = stops[index] + 1
-        starts = np.where(numbers == 0, heads.at[owners], stops[index - 1] + 1)
-        last = first + np.minimum(heads.count, len(stops) - first) - 1
-        bad = self._wrong(heads, owners, starts, ends)
-        heads.at = stops[last] + 1
-        if bad is not None:
-            kept = ~bad[owners]
-            owners, numbers, starts = owners[kept], numbers[kept], starts[kept]
-        self._keep(heads.rows[owners], numbers, starts, starts * 0)
-        return heads if bad is None else heads.only(~bad)
-
-    def _wrong(self, heads: _Heads, owners: Ints, starts: Ints, ends: Ints) -> Mask | None:
-        """Let the rows die that have a number which may not be, or is not all theirs; return them (k,)."""
+        first = np.searchsorted(stops, heads.at, side="right")
+        there = np.minimum(
+            heads.count, len(stops) - first
+        )  # of more than there are, some are beyond their row
+        last = np.cumsum(there)
+        ends = np.repeat(first - last + there, there)
+        ends += np.arange(len(ends))
+        ends = stops[ends]
+        starts = np.empty_like(ends)
+        starts[1:] = ends[:-1]
+        starts[last - there] = heads.at
+        heads.at = ends[last - 1]
         longest = INT if self.node.kind in ("int", "enum") else LONG
+        fine = bool((heads.at <= self.walk.ends[heads.rows]).all())
+        if self._values:
+            fine = fine and self.node.kind != "enum" and int((ends - starts).max(initial=0)) < longest
+        if fine:
+            self._keep(heads.rows, 0, there, starts, 0)
+            return heads
+        owners, _ = spread(there)
+        bad = self._wrong(heads, owners, starts, ends, longest)
+        self._keep(heads.rows[~bad], 0, there[~bad], starts[~bad[owners]], 0)
+        return heads.only(~bad)
+
+    def _wrong(self, heads: _Heads, owners: Ints, starts: Ints, ends: Ints, longest: int) -> Mask:
+        """Let the rows die that have a number which may not be, or is not all theirs; return them (k,)."""
         limits = self.walk.ends[heads.rows][owners]
         over = ends > limits
         if not self._values:
@@ -192,10 +223,8 @@ class _Arrays:
             bad[look[found.values().view(np.uint64) >= symbols]] = True
         return self._first(heads, owners, bad, over, starts + np.minimum(ends - starts, longest))
 
-    def _first(self, heads: _Heads, owners: Ints, bad: Mask, over: Mask, looked: Ints) -> Mask | None:
-        """Let the rows of bad items die for the first of them."""
-        if not bad.any():
-            return None
+    def _first(self, heads: _Heads, owners: Ints, bad: Mask, over: Mask, looked: Ints) -> Mask:
+        """Let the rows of bad items die for the first of them; return these rows (k,)."""
         items = np.flatnonzero(bad)
         which, first = np.unique(owners[items], return_index=True)
         item = items[first]
@@ -235,7 +264,7 @@ class _Arrays:
         alive[left[~good]] = False
         starts, lengths = begins[good], length[good]
         heads.at[left[good]] = starts + lengths
-        self._keep(rows[good], np.full(len(starts), number), starts, lengths)
+        self._keep(rows[good], number, np.ones(len(starts), np.int64), starts, lengths)
         return good
 
     def _texts_alone(self, heads: _Heads, one: int, number: int) -> bool:
@@ -277,7 +306,7 @@ class _Arrays:
 
     def _keep_places(self, row: int, begin: int, number: int, places: list[tuple[int, int]]) -> None:
         starts, lengths = np.array(places, np.int64).reshape(-1, 2).T
-        self._keep(np.full(len(starts), row), number + np.arange(len(starts)), begin + starts, lengths)
+        self._keep(np.array([row]), number, np.array([len(starts)]), begin + starts, lengths)
 
     def _refuse(self, row: int, bad: BadError) -> None:
         beyond = _BEYOND if bad.reason == "truncated" else 0

@@ -18,8 +18,10 @@ from stream_mtl.events.walk import Walk
 Reasons: TypeAlias = dict[int, tuple[str, str]]
 """Row -> (one of strict.REASONS, detail for a person)."""
 
-_ROWS: Final = 16_384  # at a time: their columns stay in the cache
-_BYTES: Final = 64 << 20  # at a time; the offsets of texts have 32 bits
+_ROWS: Final = 16_384  # at a time at most
+_CACHED: Final = 1 << 20  # bytes at a time: what numpy makes of more of them does not stay in the cache
+_FEWEST: Final = 64  # rows at a time, even of more bytes
+_BYTES: Final = 64 << 20  # bytes at a time at most, but for one row: the offsets of texts have 32 bits
 _SPARSE: Final = 4  # times the bytes of the rows
 _NEAR: Final = 1 << 16  # bytes: so many may be copied along with rows
 _WIDEST: Final = 1 << 30  # bytes of a row, whatever the limit is
@@ -77,13 +79,13 @@ def _unread(plan: Plan, sizes: Ints) -> Reasons:
 
 
 def _parts(sizes: Ints) -> Iterator[slice]:
-    """Cut rows (n,) into parts that are not too many rows, nor too many bytes."""
+    """Cut rows (n,) into parts that are neither too many rows nor too many bytes."""
     totals = np.cumsum(sizes)
     begin = 0
     while begin < len(sizes):
         before = totals[begin - 1] if begin else 0
-        fit = int(np.searchsorted(totals, before + _BYTES, side="right"))
-        end = min(begin + _ROWS, max(begin + 1, fit))
+        cached, most = np.searchsorted(totals, [before + _CACHED, before + _BYTES], side="right").tolist()
+        end = max(begin + 1, min(begin + _ROWS, max(cached, min(begin + _FEWEST, most))))
         yield slice(begin, end)
         begin = end
 
@@ -96,7 +98,7 @@ def _columns(plan: Plan, data: Bytes, starts: Ints, ends: Ints) -> tuple[pa.Reco
     walk.run(plan.steps)
     alive = walk.finish(exactly=True)
     columns = gather(view, walk.cells, list(plan.fields.values()), len(starts))
-    reasons = told(walk)
+    reasons = _told(walk)
     for (name, kind), (_, unfit) in zip(plan.fields.items(), columns, strict=True):
         if unfit is not None:
             reason = _UNFIT[kind]
@@ -107,7 +109,7 @@ def _columns(plan: Plan, data: Bytes, starts: Ints, ends: Ints) -> tuple[pa.Reco
     return (batch.filter(pa.array(alive)) if reasons else batch), reasons
 
 
-def told(walk: Walk) -> Reasons:
+def _told(walk: Walk) -> Reasons:
     """Return why rows of a walk are dead."""
     reasons: Reasons = {}
     for rows, reason, name in walk.failures:

@@ -7,9 +7,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from stream_mtl.events.avro import buffer
-from stream_mtl.events.unpack import Unpack, unpacker
 from stream_mtl.events.schema import Plan
 from stream_mtl.events.strict import BadError
+from stream_mtl.events.unpack import Unpack, unpacker
 from stream_mtl.events.varint import Bytes, Ints
 from stream_mtl.events.walk import Walk
 

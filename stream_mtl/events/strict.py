@@ -1,4 +1,4 @@
-"""What a valid Avro record is, one record at a time and to the letter: the most, and the reader for odd schemas."""
+"""What a valid Avro record is, one record at a time and to the letter; and the reader for odd schemas."""
 
 import struct
 from collections.abc import Callable, Mapping, Sequence

@@ -40,9 +40,10 @@ class View:
 
     @property
     def stops(self) -> Ints:
-        """Where the bytes are that could be a number's last."""
+        """Where a number could end: behind every byte that can be a last one."""
         if self._stops is None:
             self._stops = np.flatnonzero(self.raw < 0x80)
+            self._stops += 1
         return self._stops
 
     def spans(self, at: Ints, offset: int, width: int) -> Bytes:

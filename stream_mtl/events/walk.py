@@ -120,9 +120,8 @@ class Walk:
     def _numbers(self, step: Step) -> None:
         """Go over numbers one behind the other: the last ends in the so many-th byte that can be a last one."""
         stops = self.view.stops
-        last = np.searchsorted(stops, self.at + self.offset) + (step.times - 1)
-        self.at, self.offset = stops[np.minimum(last, len(stops) - 1)] + 1, 0
-        self._fail(self.at > self.ends, 0, "truncated", step)
+        last = np.searchsorted(stops, self.at + self.offset, side="right") + (step.times - 1)
+        self.at, self.offset = stops[np.minimum(last, len(stops) - 1)], 0
 
     def _width(self, step: Step) -> None:
         self.offset += step.times

@@ -329,17 +329,16 @@ def test_a_field_that_the_writer_lacks_is_null():
 
 
 def test_dots_lead_into_records_also_into_those_that_may_be_null():
-    inner = {
-        "type": "record",
-        "name": "In",
-        "fields": [{"name": "x", "type": "long"}, {"name": "y", "type": ["null", "string"]}],
-    }
+    parts = {"x": "long", "y": ["null", "string"], "z": ["long", "null"]}
+    inner = {"type": "record", "name": "In", "fields": [{"name": k, "type": v} for k, v in parts.items()]}
     schema = record(a=inner, b=["null", "In"], n="long")
-    fields = {"a.x": "long", "b.x": "long", "b.y": "string", "n": "long", "a.none": "long"}
-    bodies = [b"\2\0" + b"\0" + b"\4", b"\2\0" + b"\2\6\2" + text("t") + b"\4", b"\2\0" + b"\2\6\0" + b"\4"]
+    fields = {"a.x": "long", "b.x": "long", "b.y": "string", "b.z": "double", "n": "long", "a.none": "long"}
+    a, n = b"\2\0\2", b"\4"
+    bodies = [a + b"\0" + n, a + b"\2\6\2" + text("t") + b"\0\7" + n, a + b"\2\6\0\2" + n]
     decoded = both(schema, fields, bodies * 20)
-    first = {"a.x": 1, "b.x": None, "b.y": None, "n": 2, "a.none": None}
-    assert decoded.columns.to_pylist()[:3] == [first, first | {"b.x": 3, "b.y": "t"}, first | {"b.x": 3}]
+    first = dict.fromkeys(fields) | {"a.x": 1, "n": 2}
+    second, third = first | {"b.x": 3, "b.y": "t", "b.z": -4.0}, first | {"b.x": 3}
+    assert decoded.columns.to_pylist() == [first, second, third] * 20
 
 
 def test_promotions():
