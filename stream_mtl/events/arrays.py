@@ -183,9 +183,7 @@ class _Arrays:
         """Go over numbers: the k-th ends with the k-th byte from the block's begin on that can be a last one."""
         stops = self.walk.view.stops
         first = np.searchsorted(stops, heads.at, side="right")
-        there = np.minimum(
-            heads.count, len(stops) - first
-        )  # of more than there are, some are beyond their row
+        there = np.minimum(heads.count, len(stops) - first)  # of more, some are beyond their row
         last = np.cumsum(there)
         ends = np.repeat(first - last + there, there)
         ends += np.arange(len(ends))

@@ -66,15 +66,9 @@ def decode(plan: Plan, data: Bytes, starts: Ints, ends: Ints) -> Decoded:
 def _unread(plan: Plan, sizes: Ints) -> Reasons:
     """Return the rows (n,) that are bad before they are looked at."""
     most = min(plan.limits.max_record_bytes, _WIDEST)
-    reasons: Reasons = {}
-    for row in np.flatnonzero((sizes <= 0) | (sizes > most)).tolist():
-        small = sizes[row] <= 0
-        told = (
-            ("empty", REASONS["empty"])
-            if small
-            else ("too_large", f"{sizes[row]} bytes, the limit is {most}")
-        )
-        reasons[row] = told
+    reasons: Reasons = dict.fromkeys(np.flatnonzero(sizes <= 0).tolist(), ("empty", REASONS["empty"]))
+    for row in np.flatnonzero(sizes > most).tolist():
+        reasons[row] = ("too_large", f"{sizes[row]} bytes, the limit is {most}")
     return reasons
 
 
@@ -110,12 +104,10 @@ def _columns(plan: Plan, data: Bytes, starts: Ints, ends: Ints) -> tuple[pa.Reco
 
 
 def _told(walk: Walk) -> Reasons:
-    """Return why rows of a walk are dead."""
+    """Return why rows of a walk are dead. In which field the bytes ended is not always known, and not told."""
     reasons: Reasons = {}
     for rows, reason, name in walk.failures:
-        where = (
-            f"{name}: " if name and reason != "truncated" else ""
-        )  # which field that was is not always known
+        where = f"{name}: " if name and reason != "truncated" else ""
         reasons.update(dict.fromkeys(rows.tolist(), (reason, where + REASONS[reason])))
     return reasons
 

@@ -590,6 +590,17 @@ def test_more_items_than_bytes_are_refused_before_any_is_read():
         assert judged(record(a=array(items)), body, b"\0", limits=limits) == "truncated"
 
 
+@pytest.mark.parametrize("items", ["long", "int", "string"])
+@pytest.mark.parametrize("last", [True, False])
+def test_items_that_would_go_on_behind_their_row_are_not_looked_for_there(items, last):
+    bad = zigzag(800) + (b"\x80\1" if items != "string" else b"\2x") * 400
+    bodies = [b"\0\0"] * 50 + [bad] + [b"\0\0"] * (0 if last else 300)
+    decoded = both(
+        record(a=array(items), b="string"), {"a": f"array<{items.replace('int', 'long')}>"}, bodies
+    )
+    assert codes(decoded) == {50: "truncated"}
+
+
 def test_one_row_of_very_many_blocks_or_texts_stands_beside_short_ones():
     limits = Limits(max_items=10_000)
     blocks = b"\2\0" * 10_000 + b"\0"
