@@ -150,7 +150,11 @@ def _given_too_late(config: Config) -> Iterator[Problem]:
     """A task's end must not come before it is known whether the task is defined at all."""
     for name, task in config.tasks.items():
         given = config.tasks.get(task.given or "")
-        if given is None or given.event == task.event or task.event not in config.events:
+        if (
+            given is None
+            or given.event == task.event
+            or not {given.event, task.event} <= config.events.keys()
+        ):
             continue
         if given.event not in _ancestors(config, task.event):
             text = (

@@ -178,7 +178,9 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         )
         task |= {"event": draw(st.sampled_from(kinds[1:]))}
         if tasks and draw(st.booleans()):
-            task["given"] = draw(st.sampled_from(sorted(tasks)))
+            known = _followed(events, task["event"])
+            if fitting := sorted(name for name, other in tasks.items() if other["event"] in known):
+                task["given"] = draw(st.sampled_from(fitting))
         if draw(st.booleans()):
             task |= {
                 "value": draw(texts),
@@ -192,3 +194,12 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         **draw(maybe(lateness=durations)),
     }
     return {"chain": chain, "events": events, "tasks": tasks, "features": named, **draw(sections)}
+
+
+def _followed(events: Mapping[str, Any], kind: str) -> set[str]:
+    """Return a kind and all that it follows, directly or not."""
+    after = events[kind].get("after", [])
+    found = {kind}
+    for parent in [after] if isinstance(after, str) else after:
+        found |= _followed(events, parent)
+    return found

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from stream_mtl.config.load import examine
 from tests.config.documents import BASE, edited, problems
 
 CLICK = 'after = "impression"'
@@ -347,4 +348,37 @@ def test_a_missing_feature_type_does_not_hide_other_faults(tmp_path: Path) -> No
     assert [found.split(": ")[1] for found in problems(tmp_path, text)] == [
         "events.click",
         "features.price.type",
+    ]
+
+
+def test_a_task_may_not_be_given_what_its_event_does_not_follow(tmp_path: Path) -> None:
+    text = """
+[chain]
+key = "id"
+[events.view]
+source = "kafka:views"
+time = "ts"
+[events.click]
+source = "kafka:clicks"
+time = "ts"
+after = "view"
+within = "10m"
+[events.buy]
+source = "kafka:buys"
+time = "ts"
+after = "view"
+within = "5m"
+[tasks.ctr]
+event = "click"
+[tasks.cvr]
+event = "buy"
+given = "ctr"
+"""
+    path = tmp_path / "site.toml"
+    path.write_text(text)
+    loaded, said = examine(path, {})
+    assert loaded is None
+    assert said == [
+        'site.toml:23: tasks.cvr.given: "buy" does not follow "click", so its window may end before that is '
+        'known; let events.buy come after "click", or drop `given`'
     ]
