@@ -379,6 +379,6 @@ given = "ctr"
     loaded, said = examine(path, {})
     assert loaded is None
     assert said == [
-        'site.toml:23: tasks.cvr.given: "buy" does not follow "click", so its window may end before that is '
+        f'{path}:21: tasks.cvr.given: "buy" does not follow "click", so its window may end before that is '
         'known; let events.buy come after "click", or drop `given`'
     ]
