@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from stream_mtl.hashing import Hashes, hash_columns, mix
 from stream_mtl.join.rows import Pile, Ring, Rows
-from stream_mtl.join.search import ranks, runs
+from stream_mtl.join.search import ranks, runs, sort_hashes
 
 _SLOTS = 8
 _FULL = 0.5  # beyond this share of slots in use the table doubles
@@ -62,7 +62,7 @@ class KeyIndex:
     def rebuild(self) -> None:
         """Lay the table anew from the ring's live rows."""
         hashes = self._ring.range(self._name, self._ring.first, self._ring.next)
-        order = np.argsort(hashes, kind="stable")
+        order = sort_hashes(hashes)
         hashes, rows, _ = _last_of_each(hashes[order], order + self._ring.first, None)
         self._lay(self._wanted())
         self._place(hashes, rows, np.zeros(len(rows), np.bool_))
@@ -71,7 +71,7 @@ class KeyIndex:
         """Lay the table anew from itself: its entries lie nearly in order of their hashes already."""
         rows = self._rows[self._rows >= self._ring.first]
         hashes = self._ring.get(self._name, rows)
-        order = np.argsort(hashes, kind="stable")
+        order = sort_hashes(hashes)
         self._lay(self._wanted())
         self._place(hashes[order], rows[order], np.zeros(len(rows), np.bool_))
 
@@ -92,7 +92,7 @@ class KeyIndex:
         prints = hashes.astype(np.uint32)
         open_ = np.arange(len(hashes))
         while len(open_):
-            alike = self._prints[buckets[open_]] == prints[open_, None]
+            alike = self._prints.take(buckets[open_], axis=0) == prints[open_, None]
             near = np.flatnonzero(alike.view(np.uint64))  # eight answers at once
             if len(near):
                 self._confirm(open_[near], alike[near], hashes, buckets, slots, found)
@@ -135,16 +135,15 @@ class KeyIndex:
     def _fill(self, hashes: Hashes, rows: Rows, buckets: Rows) -> Bools:
         """Put each entry into the next slot of its bucket (buckets ascend), if that is free; return which were."""
         begins = runs(buckets)
-        slot = self._heads[buckets]
-        if not begins.all():
-            slot = slot + ranks(begins)
-        fits = slot < self._heads[buckets] + _SLOTS
-        slot = slot & (_SLOTS - 1)
-        fits &= self._rows[buckets, slot] < self._ring.first
-        buckets, slot = buckets[fits], slot[fits]
-        self._rows[buckets, slot] = rows[fits]
-        self._prints[buckets, slot] = hashes[fits].astype(np.uint32)
-        self._heads[buckets] = slot + 1  # of one bucket's entries the last one stands
+        heads = self._heads[buckets]
+        slot = heads if begins.all() else heads + ranks(begins)
+        place = buckets * _SLOTS + (slot & (_SLOTS - 1))
+        fits = (self._rows.ravel()[place] < self._ring.first) & (slot - heads < _SLOTS)
+        if not fits.all():
+            buckets, slot, place, rows, hashes = buckets[fits], slot[fits], place[fits], rows[fits], hashes[fits]
+        self._rows.ravel()[place] = rows
+        self._prints.ravel()[place] = hashes.astype(np.uint32)
+        self._heads[buckets] = (slot + 1) & (_SLOTS - 1)  # of one bucket's entries the last one stands
         return fits
 
 
@@ -204,11 +203,11 @@ class Keys:
         A key that the index holds keeps its hash, so what is held goes before what is new.
         """
         hashes = self.hashes(keys)
-        order = np.argsort(hashes, kind="stable")
+        order = sort_hashes(hashes)
         rows, differ = self._verified(keys, hashes, order)
         changed = self._alias(keys, hashes, differ)
         while changed or self._tell_apart(keys, hashes, order):
-            order = np.argsort(hashes, kind="stable")
+            order = sort_hashes(hashes)
             changed = False
         return Claims(hashes, order, rows)
 

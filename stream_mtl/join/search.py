@@ -59,3 +59,15 @@ def order_by(first: Ints, *ties: Ints) -> Ints:
             return np.lexsort((*ties[::-1], first))
         tied = tied[later == earlier]
     return order
+
+
+def sort_hashes(hashes: npt.NDArray[np.uint64]) -> Ints:
+    """Return the stable order of hashes, in which ties are rare: quicksort, then the ties put in order."""
+    order = np.argsort(hashes)
+    by = hashes[order]
+    tied = np.flatnonzero(by[1:] == by[:-1])
+    if len(tied):
+        places = np.union1d(tied, tied + 1)
+        rows = order[places]
+        order[places] = rows[np.lexsort((rows, hashes[rows]))]
+    return order
