@@ -23,31 +23,37 @@ def mix(x: Hashes) -> Hashes:
 
 
 def hash_columns(columns: Sequence[pa.Array], seed: int = 0) -> Hashes:
-    """Hash rows of several columns of equal length, order of columns included. Nulls hash as a value of their own."""
+    """Hash rows of several columns of equal length, order of columns included. Nulls hash as a value of their own.
+
+    Words are added up, each times an odd number of its own, and scrambled once at the end. Raises TypeError for
+    columns that are neither numbers, booleans nor texts.
+    """
     state = np.full(len(columns[0]), np.uint64(seed & (2**64 - 1)) * _ODD ^ _NULL, dtype=np.uint64)
     for column in columns:
-        state = mix(state * _ODD ^ hash_column(column))
-    return state
+        state *= _ODD
+        state += _words(column)
+    return mix(state)
 
 
 def hash_column(column: pa.Array) -> Hashes:
-    """Hash one column of integers, floats, booleans or texts. Raises TypeError for other types."""
+    """Hash one column. Raises TypeError as `hash_columns` does."""
+    return mix(_words(column))
+
+
+def _words(column: pa.Array) -> Hashes:
+    """Return one word for each value, equal for equal values; not scrambled."""
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
-        hashes = _hash_texts(column)
-    elif pa.types.is_boolean(kind):
-        hashes = mix(
-            column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64) + _ODD
-        )
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        wide = column.cast(pa.int64() if pa.types.is_integer(kind) else pa.float64())
+        words = _text_words(column)
+    elif pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        wide = column.cast(pa.float64() if pa.types.is_floating(kind) else pa.int64())
         filled = wide.fill_null(0) if wide.null_count else wide
-        hashes = mix(filled.to_numpy(zero_copy_only=False).view(np.uint64) + _ODD)
+        words = filled.to_numpy(zero_copy_only=False).view(np.uint64)
     else:
         raise TypeError(f"cannot hash a column of type {kind}")
     if column.null_count:
-        hashes = np.where(column.is_null().to_numpy(zero_copy_only=False), _NULL, hashes)
-    return hashes
+        words = np.where(column.is_null().to_numpy(zero_copy_only=False), _NULL, words)
+    return words
 
 
 def text_spans(
@@ -64,14 +70,14 @@ def text_spans(
     return data, starts, np.diff(offsets).astype(np.int64)
 
 
-def _hash_texts(column: pa.Array) -> Hashes:
+def _text_words(column: pa.Array) -> Hashes:
     data, starts, lengths = text_spans(column)
-    state = mix(lengths.view(np.uint64) + _ODD)
+    state = lengths.view(np.uint64) + _ODD
     longest = int(lengths.max(initial=0))
     if longest == 0:
         return state
     if longest % 8 == 0 and int(lengths.min()) == longest:
-        return _hash_equal_lengths(state, data, int(starts[0]), len(column), longest)
+        return _equal_lengths(state, data, int(starts[0]), len(column), longest)
     begin = int(starts[0])
     padded = np.concatenate([data[begin : int(starts[-1] + lengths[-1])], np.zeros(8, np.uint8)])
     starts = starts - begin
@@ -80,14 +86,16 @@ def _hash_texts(column: pa.Array) -> Hashes:
         rows = np.flatnonzero(lengths > done)
         words = windows[starts[rows] + done].view(np.uint64).reshape(-1)
         spare = np.maximum(8 - (lengths[rows] - done), 0).astype(np.uint64) * np.uint64(8)
-        state[rows] = mix(state[rows] * _ODD ^ (words << spare))
+        state[rows] = _step(state[rows], words << spare)
     return state
 
 
-def _hash_equal_lengths(
-    state: Hashes, data: npt.NDArray[np.uint8], start: int, n: int, length: int
-) -> Hashes:
+def _equal_lengths(state: Hashes, data: npt.NDArray[np.uint8], start: int, n: int, length: int) -> Hashes:
     words = data[start : start + n * length].reshape(n, length).view(np.uint64)
     for word in range(length // 8):
-        state = mix(state * _ODD ^ words[:, word])
+        state = _step(state, words[:, word])
     return state
+
+
+def _step(state: Hashes, word: Hashes) -> Hashes:
+    return (state ^ (state >> _S31)) * _M1 + word
