@@ -10,9 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import fastavro
+import numpy as np
+import numpy.typing as npt
 
 from stream_mtl.bench.measure import Rate, Run, peak_megabytes, timed
-from stream_mtl.bench.workload import Workload, labels, workload
+from stream_mtl.bench.workload import Expected, Workload, expected, workload
 from stream_mtl.clock import system_clock
 from stream_mtl.connectors.base import Records
 from stream_mtl.errors import StreamMtlError
@@ -21,12 +23,12 @@ from stream_mtl.events.types import Arrivals, Limits
 from stream_mtl.generate.fields import KINDS
 from stream_mtl.join.block import Header, Progress, merged
 from stream_mtl.join.joiner import Joiner
-from stream_mtl.join.log import FileLog, MemoryLog, TransitionLog
+from stream_mtl.join.log import FileLog
 from stream_mtl.join.state import save
-from stream_mtl.join.store import MemoryStore, SegmentStore, StateStore
+from stream_mtl.join.store import SegmentStore, StateStore
 from stream_mtl.join.transitions import Telling, Transitions
 
-Labels = dict[str, tuple[int, int]]
+Labels = npt.NDArray[np.int8]  # (exposures, 2): clicked, converted
 _CHECKPOINT_BATCHES = 64  # between checkpoints of the state; every batch is a durable block
 
 
@@ -44,12 +46,12 @@ class JoinBench:
 def bench_joins(impressions: int, batch: int, windows: str, rounds: int, early: bool = True) -> JoinBench:
     """Run every way of joining in turn, so many rounds, each compared with the truth. Raises StreamMtlError."""
     work = workload(impressions, batch, windows, early)
-    expected = labels(work.generated)
-    ways: dict[str, Callable[[], Run[Any]]] = {
-        "dict and fastavro": lambda: _dict_join(work),
+    truth = expected(work.generated)
+    ways: dict[str, Callable[[], Run[Labels | None]]] = {
+        "dict and fastavro": lambda: _dict_join(work, truth),
         "decode alone": lambda: timed(lambda: _decode(work)),
         "join, decoded before": lambda: _decoded_before(work),
-        "join, memory": lambda: _join(work, MemoryLog(), MemoryStore(), checkpoint=False),
+        "join, memory": lambda: _join(work, Tally(), None),
         "join, segment store and fsync": lambda: _durable(work),
     }
     cpu: dict[str, list[float]] = {name: [] for name in ways}
@@ -57,20 +59,33 @@ def bench_joins(impressions: int, batch: int, windows: str, rounds: int, early: 
     for _ in range(rounds):
         for name, way in ways.items():
             run = way()
-            if run.result is not None:
-                _expect(name, run.result, expected)
+            if run.result is not None and not np.array_equal(run.result, truth.labels):
+                raise StreamMtlError(f"{name}: what came out differs from the truth; this is a bug")
             cpu[name].append(run.cpu)
             wall[name].append(run.wall)
     rates = [Rate(name, work.events, tuple(cpu[name]), tuple(wall[name])) for name in ways]
     return JoinBench(work.events, batch, windows, rates, peak_megabytes())
 
 
-def _expect(name: str, got: Labels, expected: Labels) -> None:
-    if got != expected:
-        wrong = sum(got.get(key) != value for key, value in expected.items())
-        raise StreamMtlError(
-            f"{name}: {wrong} of {len(expected)} exposures differ from the truth; this is a bug"
-        )
+class Tally:
+    """Takes transitions as a reader would, and keeps the final labels by exposure number."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def append(self, header: Header, transitions: Transitions) -> None:
+        """Take one block."""
+        rows = transitions.rows
+        final = (rows.column("kind").to_numpy() == Telling.FINAL).nonzero()[0]
+        labels = (rows.column(name).fill_null(0).to_numpy()[final] for name in ("label.ctr", "label.cvr"))
+        self._parts.append((rows.column("exposure").to_numpy()[final], *labels))
+
+    def labels(self) -> Labels:
+        """Return (exposures, 2): each exposure's labels as its last final row told them."""
+        number, clicked, converted = (np.concatenate(part) for part in zip(*self._parts, strict=True))
+        out = np.full((int(number.max(initial=-1)) + 1, 2), -1, np.int8)
+        out[number, 0], out[number, 1] = clicked, converted
+        return out
 
 
 def _codec(work: Workload) -> Codec:
@@ -84,62 +99,55 @@ def _decode(work: Workload) -> None:
             codec.decode(records)
 
 
-def _decoded_before(work: Workload) -> Run[Labels]:
-    codec = _codec(work)
+def _decoded_before(work: Workload) -> Run[Labels | None]:
+    codec, tally = _codec(work), Tally()
     arrivals = [[codec.decode(records) for records in batch] for batch in work.batches]
-    told: list[list[Transitions]] = []
-    run = timed(lambda: told.extend(_tell(work, iter(arrivals))))
-    return Run(_final_labels(told), run.cpu, run.wall)
+    run = timed(lambda: _run(work, iter(arrivals), tally.append, None))
+    return Run(tally.labels(), run.cpu, run.wall)
 
 
-def _tell(work: Workload, batches: Iterator[list[Arrivals]]) -> Iterator[list[Transitions]]:
-    joiner = _joiner(work)
-    for batch in batches:
+def _durable(work: Workload) -> Run[Labels | None]:
+    with TemporaryDirectory() as folder:
+        log = FileLog(Path(folder) / "log")
+        run = _join(work, log, SegmentStore(Path(folder) / "state"))
+        tally = Tally()
+        for header, transitions in log.read():
+            tally.append(header, transitions)
+        return Run(tally.labels(), run.cpu, run.wall)
+
+
+def _join(work: Workload, log: FileLog | Tally, store: StateStore | None) -> Run[Labels | None]:
+    """Decode, join and append a block a batch."""
+    codec = _codec(work)
+    decoded = ([codec.decode(records) for records in batch] for batch in work.batches)
+    run = timed(lambda: _run(work, decoded, log.append, store))
+    return Run(log.labels() if isinstance(log, Tally) else None, run.cpu, run.wall)
+
+
+def _run(
+    work: Workload,
+    batches: Iterator[list[Arrivals]],
+    append: Callable[[Header, Transitions], None],
+    store: StateStore | None,
+) -> None:
+    joiner, last = _joiner(work), 0
+    for number, batch in enumerate(batches):
         for arrivals in batch:
             joiner.admit(arrivals)
-        yield joiner.tell()
-    yield joiner.tell(_closed(work, joiner))
-
-
-def _durable(work: Workload) -> Run[Labels]:
-    with TemporaryDirectory() as folder:
-        path = Path(folder)
-        return _join(work, FileLog(path / "log"), SegmentStore(path / "state"), checkpoint=True)
-
-
-def _join(work: Workload, log: TransitionLog, store: StateStore, checkpoint: bool) -> Run[Labels]:
-    """Decode, join and append a block a batch; what was told is read back outside the measured time."""
-    run = timed(lambda: _run(work, log, store, checkpoint))
-    return Run(_final_labels([transitions] for _, transitions in log.read()), run.cpu, run.wall)
-
-
-def _run(work: Workload, log: TransitionLog, store: StateStore, checkpoint: bool) -> None:
-    codec, joiner = _codec(work), _joiner(work)
-    for number, batch in enumerate(work.batches):
-        for records in batch:
-            joiner.admit(codec.decode(records))
-        _append(log, joiner, joiner.tell())
-        if checkpoint and number % _CHECKPOINT_BATCHES == _CHECKPOINT_BATCHES - 1:
+        _append(append, number, joiner, joiner.tell())
+        if store is not None and number % _CHECKPOINT_BATCHES == _CHECKPOINT_BATCHES - 1:
             store.save(save(joiner))
-    _append(log, joiner, joiner.tell(_closed(work, joiner)))
+        last = number + 1
+    _append(append, last, joiner, joiner.tell(_closed(work, joiner)))
 
 
-def _append(log: TransitionLog, joiner: Joiner, told: list[Transitions]) -> None:
-    progress = tuple(
-        Progress(source, number, 0, next_) for (source, number), next_ in joiner.positions.items()
-    )
-    header = Header(
-        0,
-        0,
-        log.next(),
-        joiner.told_before,
-        joiner.exposures.ring.next,
-        progress,
-        (),
-        joiner.accounts(),
-        "bench",
-    )
-    log.append(header, merged(told) if told else joiner.ripener.nothing())
+def _append(
+    append: Callable[[Header, Transitions], None], number: int, joiner: Joiner, told: list[Transitions]
+) -> None:
+    progress = tuple(Progress(source, part, 0, next_) for (source, part), next_ in joiner.positions.items())
+    opened = joiner.exposures.ring.next
+    header = Header(0, 0, number, joiner.told_before, opened, progress, (), joiner.accounts(), "bench")
+    append(header, merged(told) if told else joiner.ripener.nothing())
 
 
 def _joiner(work: Workload) -> Joiner:
@@ -151,30 +159,15 @@ def _closed(work: Workload, joiner: Joiner) -> int:
     return joiner.end() + sum(kind.within or 0 for kind in work.chain.kinds) + 1
 
 
-def _final_labels(told: Any) -> Labels:
-    """Return each exposure's labels as its last final rows tell them."""
-    out: Labels = {}
-    for batch in told:
-        for transitions in batch:
-            rows = transitions.rows
-            final = rows.column("kind").to_numpy() == Telling.FINAL
-            place = rows.column("row").to_numpy()[final]
-            names = transitions.keys.column("exposure_id").take(place).to_pylist()
-            clicked = rows.column("label.ctr").fill_null(0).to_numpy()[final].tolist()
-            converted = rows.column("label.cvr").fill_null(0).to_numpy()[final].tolist()
-            out.update(zip(names, zip(clicked, converted, strict=True), strict=True))
-    return out
-
-
-def _dict_join(work: Workload) -> Run[Labels]:
+def _dict_join(work: Workload, truth: Expected) -> Run[Labels | None]:
     """One record after the other: fastavro, a dict of exposures, a queue of closings. Finals only."""
     schemas = {
         number: fastavro.parse_schema(_plain_times(json.loads(text))) for number, text in work.schemas.items()
     }
     batches = [_messages(work, number) for number in range(len(work.batches))]
-    out: Labels = {}
+    out: dict[str, tuple[int, int]] = {}
     run = timed(lambda: out.update(_plain_loop(work, schemas, batches)))
-    return Run(out, run.cpu, run.wall)
+    return Run(np.array([out.get(name, (-1, -1)) for name in truth.ids], np.int8), run.cpu, run.wall)
 
 
 def _plain_times(schema: dict[str, Any]) -> dict[str, Any]:

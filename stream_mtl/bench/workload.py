@@ -88,11 +88,20 @@ def _records(kind: str, framed: tuple[np.ndarray, np.ndarray, np.ndarray], begin
     )
 
 
-def labels(generated: Generated) -> dict[str, tuple[int, int]]:
-    """Return what each exposure's final labels must be: exposure id -> (clicked, converted)."""
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What must come out: per exposure, in the order of their numbers, whether it was clicked and converted."""
+
+    ids: list[str]
+    labels: np.ndarray  # (exposures, 2) int8
+
+
+def expected(generated: Generated) -> Expected:
+    """Return the truth in the order in which exposures are told: by time, then key."""
     truth = generated.truth.filter(generated.truth.column("ctr").is_valid())
-    columns = truth.column("exposure_id"), truth.column("ctr"), truth.column("cvr").fill_null(0)
-    ids, clicked, converted = (column.to_pylist() for column in columns)
-    return {
-        name: (click, conversion) for name, click, conversion in zip(ids, clicked, converted, strict=True)
-    }
+    truth = truth.sort_by([("ts", "ascending"), ("exposure_id", "ascending")])
+    clicked = truth.column("ctr").to_numpy()
+    converted = truth.column("cvr").fill_null(0).to_numpy()
+    return Expected(
+        truth.column("exposure_id").to_pylist(), np.stack([clicked, converted], axis=1).astype(np.int8)
+    )
