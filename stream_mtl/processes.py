@@ -15,9 +15,9 @@ from stream_mtl.config.load import Loaded
 from stream_mtl.config.sections import Config
 from stream_mtl.connectors.append import JsonLinesSink
 from stream_mtl.connectors.base import Source
-from stream_mtl.connectors.peek import first_schema
 from stream_mtl.connectors.files import FileSource
 from stream_mtl.connectors.letters import DeadLetters
+from stream_mtl.connectors.peek import first_schema
 from stream_mtl.errors import ConfigError
 from stream_mtl.events.codec import Codec
 from stream_mtl.events.types import EventSpec

@@ -140,7 +140,13 @@ class KeyIndex:
         place = buckets * _SLOTS + (slot & (_SLOTS - 1))
         fits = (self._rows.ravel()[place] < self._ring.first) & (slot - heads < _SLOTS)
         if not fits.all():
-            buckets, slot, place, rows, hashes = buckets[fits], slot[fits], place[fits], rows[fits], hashes[fits]
+            buckets, slot, place, rows, hashes = (
+                buckets[fits],
+                slot[fits],
+                place[fits],
+                rows[fits],
+                hashes[fits],
+            )
         self._rows.ravel()[place] = rows
         self._prints.ravel()[place] = hashes.astype(np.uint32)
         self._heads[buckets] = (slot + 1) & (_SLOTS - 1)  # of one bucket's entries the last one stands
