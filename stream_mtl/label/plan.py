@@ -89,6 +89,11 @@ class Plan:
         return tuple(lesson.name for lesson in self.lessons)
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what is predicted: every task, and every product that is taught over all exposures."""
+        return (*self._by_name, *(lesson.name for lesson in self.lessons if lesson.joint))
+
+    @property
     def waits(self) -> Mapping[str, tuple[Millis, ...]]:
         """The looks that the join must take, by task."""
         return {name: method.waits for name, method in self.methods.items()}
@@ -131,14 +136,17 @@ class Plan:
             examples.tell(i, at, emission)
         return examples
 
-    def label(self, labels: Labels) -> Examples:
-        """Return the examples of rows that arrive with their labels, by task; nan where one is not known."""
+    def label(self, labels: Labels, time: Millis = 0) -> Examples:
+        """Return the examples of rows that arrive with their labels, by task; nan where one is not known.
+
+        A task that is not named is not known anywhere. There must be one label at least.
+        """
         n = len(next(iter(labels.values())))
         places = np.arange(n)
-        time = np.zeros(n, np.int64)
-        examples = Examples.untold(self.names, places, places.astype(np.int32), places, time)
+        told = np.full(n, time, np.int64)
+        examples = Examples.untold(self.names, places, places.astype(np.int32), places, told)
         for i, lesson in enumerate(self.lessons):
-            label = self._label(lesson, labels).astype(np.float32)
+            label = narrow(self._label(lesson, labels))
             rows = np.flatnonzero(np.isfinite(label))
             kind = np.full(len(rows), Kind.FINAL, np.int8)
             examples.tell(i, rows, Emitted(rows, label[rows], kind, np.zeros(len(rows), np.float32)))
@@ -176,11 +184,11 @@ class Plan:
         return _add_zeros(emission, keep, np.flatnonzero(refused), lesson.method.unreached, first)
 
     def _label(self, lesson: Lesson, labels: Labels) -> npt.NDArray[np.float64]:
-        own = np.asarray(labels[lesson.task.name], np.float64)
-        path = lesson.path or self.path(lesson.task.name)
-        reached = np.ones(len(own))
-        for name in path:
-            before = np.asarray(labels[name], np.float64)
+        unknown = np.full(len(next(iter(labels.values()))), np.nan)
+        own = np.asarray(labels.get(lesson.task.name, unknown), np.float64)
+        reached = np.ones(len(unknown))
+        for name in self.path(lesson.task.name):
+            before = np.asarray(labels.get(name, unknown), np.float64)
             reached = np.where(reached == 1, before, reached)
         outside = np.where(reached == 0, 0.0, np.nan) if lesson.joint else np.nan
         return np.where(reached == 1, own, outside)
@@ -205,9 +213,16 @@ def _values(told: Told, how: Aggregate) -> Emitted:
     value = told.value
     if how in _ZERO_WITHOUT_EVENT:
         value = np.where(told.finals() & ~told.happened, 0.0, value)
-    rows = np.flatnonzero(told.finals() & np.isfinite(value))
+    label = narrow(value)
+    rows = np.flatnonzero(told.finals() & np.isfinite(label))
     kind = np.full(len(rows), Kind.FINAL, np.int8)
-    return Emitted(rows, value[rows].astype(np.float32), kind, seconds(told.delay(rows)))
+    return Emitted(rows, label[rows], kind, seconds(told.delay(rows)))
+
+
+def narrow(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return values as they are learned; what is too large for that becomes infinite, and is not told."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def _add_zeros(

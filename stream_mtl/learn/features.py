@@ -1,0 +1,264 @@
+"""What is known at an exposure, declared: from Arrow columns to ids, bags of ids and numbers.
+
+Nothing is looked up in a vocabulary and nothing raises for a value: a text or an integer is hashed to 64 bits,
+salted by the feature, a null is a value of its own, an unknown id is the embedding's affair. Missing numbers
+stay nan (the scaler puts the mean there); an infinite one, or one that is not a number, marks its row as bad.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from stream_mtl.clock import Millis
+from stream_mtl.errors import ConfigError
+from stream_mtl.hashing import Hashes, hash_columns, mix
+from stream_mtl.learn.encoded import Bag, Encoded, Ids, gather
+
+Pooling: TypeAlias = Literal["mean", "sum", "max"]
+
+
+@dataclass(frozen=True, slots=True)
+class Categorical:
+    """One value of an open set, an integer or a text, embedded."""
+
+    field: str | None = None  # the column; the feature's own name when None
+    dim: int = 16
+    buckets: int | None = None  # hash into so many rows; None: every value has its own
+    share: str | None = None  # the feature whose embedding rows this one uses
+    admit: int = 1  # how often an id must have been seen before it has a row of its own
+    evict_after: Millis | None = None  # event time after which an unseen id loses its row
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """Several values of an open set, embedded and pooled; none of them gives zeros."""
+
+    field: str | None = None
+    dim: int = 16
+    buckets: int | None = None
+    share: str | None = None
+    admit: int = 1
+    evict_after: Millis | None = None
+    pooling: Pooling = "mean"
+    max_items: int = 50  # the last ones are used
+
+
+@dataclass(frozen=True, slots=True)
+class Numeric:
+    """A number: standardised as the stream goes, or scaled between limits, or cut into embedded buckets."""
+
+    field: str | None = None
+    log1p: bool = False  # take sign(x) log(1 + |x|) first
+    limits: tuple[float, float] | None = None  # clip to [low, high] and scale to 0..1
+    boundaries: tuple[float, ...] = ()  # bucket = number of boundaries <= x
+    dim: int = 8  # of the embedded buckets
+
+
+_GREATEST = 1e38  # beyond, a sum of squares could overflow
+
+Feature: TypeAlias = Categorical | Sequence | Numeric
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose embedding rows: the rules of one feature's ids, and those of the features that share them."""
+
+    name: str
+    admit: int = 1
+    evict_after: Millis | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """All features of one width: they live in one table."""
+
+    dim: int
+    owners: tuple[Owner, ...]
+    columns: slice  # of Encoded.ids
+    column_owners: tuple[int, ...]  # per column: place in `owners`
+    bags: tuple[int, ...]  # of Encoded.bags
+    bag_owners: tuple[int, ...]
+    pooling: tuple[Pooling, ...]  # per bag
+
+    @property
+    def width(self) -> int:
+        """How many inputs of the model it gives."""
+        return self.dim * (len(self.column_owners) + len(self.bags))
+
+
+class FeatureSpec:
+    """Features by name, and the layout they are encoded to.
+
+    The model's input is, for every embedding width in order of first use, its columns and then its bags, each in
+    order of declaration; and then the numbers. Raises ConfigError for a `share` that names no feature of its width.
+    """
+
+    def __init__(self, features: Mapping[str, Feature], seed: int = 0) -> None:
+        self.features = dict(features)
+        self.seed = seed
+        ids = {n: f for n, f in features.items() if isinstance(f, Categorical) or _bucketed(f)}
+        self._dims = list(dict.fromkeys(f.dim for f in features.values() if not _plain_number(f)))
+        self.id_columns = [name for dim in self._dims for name, f in ids.items() if f.dim == dim]
+        self.bag_columns = [n for n, f in features.items() if isinstance(f, Sequence)]
+        self.number_columns = [n for n, f in features.items() if _plain_number(f)]
+        self.tables = tuple(self._table(dim) for dim in self._dims)
+        self._salts = self._salted([*self.id_columns, *self.bag_columns])
+
+    @property
+    def width(self) -> int:
+        """How many inputs the model gets."""
+        return sum(table.width for table in self.tables) + len(self.number_columns)
+
+    @property
+    def standardised(self) -> npt.NDArray[np.bool_]:
+        """Which number columns are scaled as the stream goes. (number columns,)"""
+        features = [self.features[name] for name in self.number_columns]
+        return np.array([isinstance(f, Numeric) and f.limits is None for f in features], np.bool_)
+
+    def fingerprint(self) -> str:
+        """Return what the encoding depends on, as text: equal texts encode equally."""
+        declared = {name: [type(f).__name__, asdict(f)] for name, f in self.features.items()}
+        return json.dumps([declared, self.seed])
+
+    def encode(self, fields: pa.Table) -> Encoded:
+        """Encode rows of fields. A column that is not there is all missing; ConfigError for one of a wrong type."""
+        rows = fields.num_rows
+        hashes = np.zeros((rows, len(self.id_columns)), np.uint64)
+        numbers = np.zeros((rows, len(self.number_columns)))
+        bad = np.zeros(rows, np.bool_)
+        for i, name in enumerate(self.id_columns):
+            hashes[:, i] = self._hashes(name, self._column(fields, name), bad)
+        for i, name in enumerate(self.number_columns):
+            numbers[:, i] = self._numbers(name, self._column(fields, name), bad)
+        bags = tuple(self._bag(name, self._column(fields, name)) for name in self.bag_columns)
+        return Encoded(_ids(hashes, self._salts[: len(self.id_columns)]), bags, numbers, bad)
+
+    def _table(self, dim: int) -> TableSpec:
+        columns = [name for name in self.id_columns if self.features[name].dim == dim]
+        bags = [name for name in self.bag_columns if self.features[name].dim == dim]
+        owners = list(dict.fromkeys(self._owner(name) for name in [*columns, *bags]))
+        first = self.id_columns.index(columns[0]) if columns else 0
+        pooling = [f.pooling for name in bags if isinstance(f := self.features[name], Sequence)]
+        return TableSpec(
+            dim,
+            tuple(self._rules(owner) for owner in owners),
+            slice(first, first + len(columns)),
+            tuple(owners.index(self._owner(name)) for name in columns),
+            tuple(self.bag_columns.index(name) for name in bags),
+            tuple(owners.index(self._owner(name)) for name in bags),
+            tuple(pooling),
+        )
+
+    def _owner(self, name: str) -> str:
+        feature = self.features[name]
+        if isinstance(feature, Numeric) or feature.share is None:
+            return name
+        other = self.features.get(feature.share)
+        if other is None or isinstance(other, Numeric) or other.share is not None or other.dim != feature.dim:
+            raise ConfigError(
+                f"features.{name}: shares the embedding of {feature.share}, which is no feature of width "
+                f"{feature.dim} with an embedding of its own"
+            )
+        return feature.share
+
+    def _rules(self, name: str) -> Owner:
+        feature = self.features[name]
+        if isinstance(feature, Numeric):
+            return Owner(name)
+        return Owner(name, feature.admit, feature.evict_after)
+
+    def _column(self, fields: pa.Table, name: str) -> pa.Array:
+        field = self.features[name].field or name
+        if field not in fields.column_names:
+            return pa.nulls(fields.num_rows)
+        column = fields.column(field)
+        if isinstance(column, pa.ChunkedArray):
+            column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        return column
+
+    def _hashes(self, name: str, column: pa.Array, bad: npt.NDArray[np.bool_]) -> Hashes:
+        feature = self.features[name]
+        if isinstance(feature, Numeric):
+            values = _real(name, feature, column, bad)
+            bucket = np.searchsorted(np.array(feature.boundaries), values, side="right").astype(np.int64)
+            bucket[np.isnan(values)] = -1
+            return bucket.view(np.uint64)
+        return _hash(name, column, feature.buckets)
+
+    def _bag(self, name: str, column: pa.Array) -> Bag:
+        feature = self.features[name]
+        assert isinstance(feature, Sequence)
+        if pa.types.is_null(column.type):
+            return Bag(np.zeros(0, np.int64), np.zeros(len(column) + 1, np.int64))
+        if not pa.types.is_list(column.type):
+            raise ConfigError(f"features.{name}: a sequence needs a column of lists, not of {column.type}")
+        offsets = column.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
+        known = column.is_valid().to_numpy(zero_copy_only=False)
+        lengths = np.where(known, np.minimum(np.diff(offsets), feature.max_items), 0)
+        salt = self._salts[len(self.id_columns) + self.bag_columns.index(name)]
+        ids = _ids(_hash(name, column.values, feature.buckets), salt)
+        return gather(ids, offsets[1:] - lengths, lengths)
+
+    def _numbers(self, name: str, column: pa.Array, bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        feature = self.features[name]
+        assert isinstance(feature, Numeric)
+        values = _real(name, feature, column, bad)
+        if feature.limits is not None:
+            low, high = feature.limits
+            return (np.clip(values, low, high) - low) / (high - low)
+        return values
+
+    def _salted(self, names: list[str]) -> Hashes:
+        """Return what makes ids of different features, under different seeds, different ones."""
+        owners = pa.array([self._owner(name) for name in names], pa.string())
+        return mix(hash_columns([owners]) ^ mix(np.array([self.seed % 2**64], np.uint64)))
+
+
+def _plain_number(feature: Feature) -> bool:
+    return isinstance(feature, Numeric) and not feature.boundaries
+
+
+def _bucketed(feature: Feature) -> bool:
+    return isinstance(feature, Numeric) and bool(feature.boundaries)
+
+
+def _ids(hashes: Hashes, salts: Hashes | np.uint64) -> Ids:
+    """Return ids; 0 is left free for "no id"."""
+    ids = mix(hashes ^ salts).view(np.int64)
+    ids[ids == 0] = 1
+    return ids
+
+
+def _hash(name: str, column: pa.Array, buckets: int | None) -> Hashes:
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.int64())
+    if pa.types.is_large_string(column.type) or pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string())
+    try:
+        hashes = hash_columns([column])
+    except TypeError as error:
+        raise ConfigError(f"features.{name}: {error}; declare it as a sequence, or leave it out") from error
+    return hashes if buckets is None else hashes % np.uint64(buckets)
+
+
+def _real(
+    name: str, feature: Numeric, column: pa.Array, bad: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Return the numbers of a column, nan where there is none; mark rows whose cell is not finite as bad."""
+    kind = column.type
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    if not numeric and not pa.types.is_null(kind):
+        raise ConfigError(f"features.{name}: a number cannot be read from a column of {kind}")
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.int8())
+    values: npt.NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    finite = np.abs(values) <= _GREATEST
+    if not finite.all():
+        bad |= ~finite & column.is_valid().to_numpy(zero_copy_only=False)
+        values = np.where(finite, values, np.nan)
+    return np.sign(values) * np.log1p(np.abs(values)) if feature.log1p else values

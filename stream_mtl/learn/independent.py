@@ -1,0 +1,47 @@
+"""Tasks that do not depend on each other: one logit from each one's tower."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Generator, Tensor, nn
+
+from stream_mtl.join.spec import TaskSpec
+from stream_mtl.learn.layers import Heads
+
+
+class Relation(Protocol):
+    """How the outputs of towers, (B, towers, width), become logits, by lesson, (B,) each.
+
+    A module; `blocks` says which tower each task reads.
+    """
+
+    def __init__(
+        self, tasks: Sequence[TaskSpec], blocks: Sequence[int], width: int, generator: Generator
+    ) -> None: ...
+
+    @staticmethod
+    def joint(tasks: Sequence[TaskSpec]) -> tuple[str, ...]:
+        """Return the tasks that it teaches over all exposures, as a product along their chain."""
+
+    def __call__(self, towers: Tensor) -> dict[str, Tensor]:
+        """Return a logit (or the prediction of a value) for every task, and for every joint lesson."""
+
+
+class Independent(nn.Module):
+    """One head a task."""
+
+    def __init__(
+        self, tasks: Sequence[TaskSpec], blocks: Sequence[int], width: int, generator: Generator
+    ) -> None:
+        super().__init__()
+        self.names = [task.name for task in tasks]
+        self.heads = Heads(blocks, width, generator)
+
+    @staticmethod
+    def joint(tasks: Sequence[TaskSpec]) -> tuple[str, ...]:
+        """Return no task."""
+        return ()
+
+    def forward(self, towers: Tensor) -> dict[str, Tensor]:
+        """Return the tasks' logits."""
+        return dict(zip(self.names, self.heads(towers).unbind(1), strict=True))

@@ -1,0 +1,137 @@
+"""Models from a table of choices: how tasks share (MODELS), and how one's output enters another's (RELATIONS).
+
+    input -> sharing -> towers -> relation, with a head for every output
+                 |-> towers of auxiliary logits, for delayed-feedback methods that need them
+
+Every model returns logits; probabilities are made outside.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Generator, Tensor, nn
+
+from stream_mtl.errors import ConfigError
+from stream_mtl.join.spec import TaskSpec
+from stream_mtl.label.base import Auxiliary
+from stream_mtl.learn.esmm import Esmm
+from stream_mtl.learn.independent import Independent, Relation
+from stream_mtl.learn.layers import ACTIVATIONS, NORMS, Dropout, Heads, LayerOptions, Stack
+from stream_mtl.learn.logistic import logistic
+from stream_mtl.learn.shared_bottom import shared_bottom
+from stream_mtl.learn.sharing import Body, ModelOptions
+
+MODELS: Mapping[str, Callable[[int, int, ModelOptions, Generator], Body]] = {
+    "logistic": logistic,
+    "shared_bottom": shared_bottom,
+}
+"""How the tasks share what is learned: (input width, number of towers, options, generator) to a body."""
+
+RELATIONS: Mapping[str, type[Relation]] = {
+    "independent": Independent,
+    "esmm": Esmm,
+}
+"""How the tasks' outputs depend on each other."""
+
+Auxiliaries = Mapping[str, Sequence[Auxiliary]]
+"""The auxiliary logits that each task's method needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model says of a batch. (B,) each."""
+
+    logits: Mapping[str, Tensor]  # by task, and by joint lesson; of a value task: the value, transformed
+    auxiliary: Mapping[str, Mapping[str, Tensor]]  # by task, then by name
+
+
+class MultiTaskModel(nn.Module):
+    """One model for all tasks."""
+
+    def __init__(
+        self,
+        width: int,
+        tasks: Sequence[TaskSpec],
+        options: ModelOptions,
+        auxiliary: Auxiliaries | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Build a model of `width` inputs. Its weights depend on the arguments alone. Raises ConfigError."""
+        super().__init__()
+        _check(options, tasks)
+        generator = Generator().manual_seed(seed % 2**63)
+        names = list(dict.fromkeys(options.outputs.get(task.name, task.name) for task in tasks))
+        blocks = [names.index(options.outputs.get(task.name, task.name)) for task in tasks]
+        tower_of = dict(zip((task.name for task in tasks), blocks, strict=True))
+        body = MODELS[options.name](width, len(names), options, generator)
+        layers = options.layers
+        self.sharing = body.sharing
+        self.towers = Stack(len(names), body.width, body.towers, layers, generator)
+        self.relation = RELATIONS[options.relation](tasks, blocks, self.towers.width, generator)
+        self.joint = self.relation.joint(tasks)
+        self.auxiliary = nn.ModuleList(
+            _Auxiliary(some, tower_of, body, layers, generator)
+            for apart in (False, True)
+            if (some := _wanted(auxiliary or {}, apart))
+        )
+        self._dropouts = [module for module in self.modules() if isinstance(module, Dropout)]
+        self.learns_as_it_predicts = options.dropout == 0 and not NORMS[options.norm].couples_rows
+
+    def forward(self, x: Tensor) -> Answer:
+        """Return the logits for inputs (B, width); a batch of one is fine."""
+        shared = self.sharing(x)
+        answers: dict[str, dict[str, Tensor]] = {}
+        for part in self.auxiliary:
+            for (task, name), logit in part(shared):
+                answers.setdefault(task, {})[name] = logit
+        return Answer(self.relation(self.towers(shared)), answers)
+
+    def at_step(self, step: int) -> None:
+        """Set what dropout depends on."""
+        for dropout in self._dropouts:
+            dropout.step = step
+
+
+class _Auxiliary(nn.Module):
+    """Towers and heads of auxiliary logits, all apart from what the tasks share or all a part of it."""
+
+    def __init__(
+        self,
+        wanted: Sequence[tuple[str, Auxiliary]],
+        tower_of: Mapping[str, int],
+        body: Body,
+        layers: LayerOptions,
+        generator: Generator,
+    ) -> None:
+        super().__init__()
+        self._names = [(task, one.name) for task, one in wanted]
+        self._reads = [tower_of[task] for task, _ in wanted]
+        self._apart = wanted[0][1].apart
+        self.towers = Stack(len(wanted), body.width, body.towers, layers, generator)
+        self.heads = Heads(range(len(wanted)), self.towers.width, generator)
+
+    def forward(self, shared: Tensor) -> list[tuple[tuple[str, str], Tensor]]:
+        """Return ((task, name), logit) for each."""
+        if self._apart:
+            shared = shared.detach()
+        if shared.dim() == 3:
+            shared = shared[:, self._reads]
+        return list(zip(self._names, self.heads(self.towers(shared)).unbind(1), strict=True))
+
+
+def _wanted(auxiliary: Auxiliaries, apart: bool) -> list[tuple[str, Auxiliary]]:
+    return [(task, one) for task, some in auxiliary.items() for one in some if one.apart == apart]
+
+
+def _check(options: ModelOptions, tasks: Sequence[TaskSpec]) -> None:
+    choices: Sequence[tuple[str, str, Mapping[str, object]]] = (
+        ("model", options.name, MODELS),
+        ("relation", options.relation, RELATIONS),
+        ("norm", options.norm, NORMS),
+        ("activation", options.activation, ACTIVATIONS),
+    )
+    for what, chosen, table in choices:
+        if chosen not in table:
+            raise ConfigError(f'there is no {what} "{chosen}"; choose one of {", ".join(table)}')
+    if unknown := options.outputs.keys() - {task.name for task in tasks}:
+        raise ConfigError(f"outputs of towers: there is no task {', '.join(sorted(unknown))}")

@@ -1,0 +1,194 @@
+"""The rows from one step to the next: exposures to be predicted, final rows to be scored.
+
+The model stands still within a segment. So its exposures are predicted in portions of a fixed size, counted from its
+beginning, and the rest when it ends; then its final rows are scored against what was predicted for their
+exposures. None of this depends on how the log was cut into batches.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from stream_mtl.join.transitions import Telling, Transitions
+from stream_mtl.learn.arrays import Arrays, put_under, under
+from stream_mtl.learn.encoded import Encoded, concat
+from stream_mtl.learn.outcomes import (
+    Truths,
+    final_rows,
+    final_truths,
+    measure_arrays,
+    measured,
+    measures_of_arrays,
+    nothing_measured,
+)
+from stream_mtl.learn.pending import Pending
+from stream_mtl.learn.predict import Predictions
+from stream_mtl.learn.recipe import Recipe
+
+Ints: TypeAlias = npt.NDArray[np.int64]
+Predict: TypeAlias = Callable[[Encoded], Predictions]
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """Exposures that are still to be predicted."""
+
+    partition: Ints  # (n,)
+    exposure: Ints  # (n,)
+    features: Encoded
+
+    def arrays(self) -> Arrays:
+        """Return the columns by name, to be saved."""
+        features = put_under(features=self.features.arrays())
+        return {"partition": self.partition, "exposure": self.exposure} | features
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """Final rows that are still to be scored. (n,) each"""
+
+    partition: Ints
+    exposure: Ints
+    tasks: Ints  # bit i: it ends task i
+    truth: Truths  # (n, outputs)
+
+    def arrays(self) -> Arrays:
+        """Return the columns by name, to be saved."""
+        return {name: getattr(self, name) for name in ("partition", "exposure", "tasks", "truth")}
+
+
+class Block:
+    """A batch of transitions of one joiner partition, read once, from which segments take their rows."""
+
+    def __init__(self, recipe: Recipe, transitions: Transitions, partition: int) -> None:
+        rows = transitions.rows
+        self.features = recipe.features.encode(transitions.fields)
+        self._partition = partition
+        self._place = rows.column("row").to_numpy()
+        self._exposure = rows.column("exposure").to_numpy()
+        self._tasks = rows.column("tasks").to_numpy()
+        self._exposed = np.flatnonzero(rows.column("kind").to_numpy() == Telling.EXPOSED)
+        self._final = final_rows(transitions)
+        self._truth = final_truths(recipe.plan, transitions, self._final)
+
+    def exposed(self, start: int, stop: int) -> Exposed:
+        """Return the exposures among rows [start, stop)."""
+        low, high = np.searchsorted(self._exposed, (start, stop))
+        rows = self._exposed[low:high]
+        features = self.features.take(self._place[rows])
+        return Exposed(np.full(len(rows), self._partition), self._exposure[rows], features)
+
+    def final(self, start: int, stop: int) -> Final:
+        """Return the final rows among rows [start, stop)."""
+        low, high = np.searchsorted(self._final, (start, stop))
+        rows = self._final[low:high]
+        partition = np.full(len(rows), self._partition)
+        return Final(partition, self._exposure[rows], self._tasks[rows], self._truth[low:high])
+
+
+class Segment:
+    """The segment that is open now, the predictions that wait for their label, and what has been measured."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self.measures = nothing_measured(recipe.plan)
+        self._exposed: list[Exposed] = []
+        self._final: list[Final] = []
+        self._pending: dict[int, Pending] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many predictions wait for a label."""
+        return sum(len(pending) for pending in self._pending.values())
+
+    def observe(self, block: Block, start: int, stop: int, predict: Predict) -> None:
+        """Take rows [start, stop) of a block into the segment."""
+        exposed, final = block.exposed(start, stop), block.final(start, stop)
+        if len(final.exposure):
+            self._final.append(final)
+        if len(exposed.exposure):
+            self._exposed.append(exposed)
+            self._predict(predict, self._recipe.learn.predict_rows)
+
+    def close(self, predict: Predict) -> None:
+        """Predict what is left, score the final rows; the next row begins a new segment."""
+        self._predict(predict, 1)
+        if self._final:
+            self._settle(_join_final(self._final))
+            self._final = []
+
+    def score(self, predictions: Predictions, truth: Truths) -> None:
+        """Take predictions and truths of the same rows into the measures."""
+        self.measures = measured(self.measures, predictions, truth)
+
+    def arrays(self) -> Arrays:
+        """Return the state by name, to be saved."""
+        pending = {str(number): one.arrays() for number, one in self._pending.items()}
+        return put_under(
+            pending=put_under(**pending),
+            measures=measure_arrays(self.measures),
+            exposed=_join_exposed(self._exposed).arrays() if self._exposed else {},
+            final=_join_final(self._final).arrays() if self._final else {},
+        )
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take back what `arrays` gave."""
+        self.measures = measures_of_arrays(self._recipe.plan, under(arrays, "measures"))
+        self._pending = {}
+        waiting = under(arrays, "pending")
+        for number in sorted({int(name.split(".")[0]) for name in waiting}):
+            self._pending_of(number).restore(under(waiting, str(number)))
+        exposed, final = under(arrays, "exposed"), under(arrays, "final")
+        self._exposed, self._final = [], []
+        if exposed:
+            features = Encoded.of_arrays(under(exposed, "features"))
+            self._exposed = [Exposed(exposed["partition"], exposed["exposure"], features)]
+        if final:
+            self._final = [Final(**final)]
+
+    def _predict(self, predict: Predict, least: int) -> None:
+        """Predict portions of the queue as long as it holds at least so many."""
+        most, count = self._recipe.learn.predict_rows, sum(len(one.exposure) for one in self._exposed)
+        if count < least:
+            return
+        queue, start = _join_exposed(self._exposed), 0
+        while count - start >= least:
+            rows = np.arange(start, min(start + most, count))
+            self._keep(queue.partition[rows], queue.exposure[rows], predict(queue.features.take(rows)))
+            start += len(rows)
+        rest = np.arange(start, count)
+        left = Exposed(queue.partition[rest], queue.exposure[rest], queue.features.take(rest))
+        self._exposed = [left] if len(rest) else []
+
+    def _keep(self, partition: Ints, exposure: Ints, predictions: Predictions) -> None:
+        for number in np.unique(partition).tolist():
+            rows = np.flatnonzero(partition == number)
+            self._pending_of(number).add(exposure[rows], predictions[rows])
+
+    def _settle(self, final: Final) -> None:
+        predictions = np.full(final.truth.shape, np.nan, np.float32)
+        for number in np.unique(final.partition).tolist():
+            rows = np.flatnonzero(final.partition == number)
+            predictions[rows] = self._pending_of(number).settle(final.exposure[rows], final.tasks[rows])
+        self.score(predictions, final.truth)
+
+    def _pending_of(self, partition: int) -> Pending:
+        if partition not in self._pending:
+            self._pending[partition] = Pending(len(self._recipe.plan.outputs), len(self._recipe.tasks))
+        return self._pending[partition]
+
+
+def _join_exposed(parts: Sequence[Exposed]) -> Exposed:
+    return Exposed(
+        np.concatenate([part.partition for part in parts]),
+        np.concatenate([part.exposure for part in parts]),
+        concat([part.features for part in parts]),
+    )
+
+
+def _join_final(parts: Sequence[Final]) -> Final:
+    names = ("partition", "exposure", "tasks", "truth")
+    return Final(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

@@ -1,0 +1,40 @@
+"""What a way of sharing is given, and what it must say: the part of a model between the input and the towers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from stream_mtl.learn.layers import LayerOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """The shape of a model."""
+
+    name: str = "shared_bottom"  # of MODELS
+    relation: str = "independent"  # of RELATIONS
+    bottom: tuple[int, ...] = (64, 32)  # widths of what the tasks share; () is nothing: towers read the input
+    towers: tuple[int, ...] = (32,)  # widths of each tower
+    outputs: Mapping[str, str] = field(
+        default_factory=dict
+    )  # task -> tower; a task that is not named has its own
+    norm: str = "layer"  # of NORMS
+    activation: str = "relu"  # of ACTIVATIONS
+    dropout: float = 0.0
+
+    @property
+    def layers(self) -> LayerOptions:
+        """What every hidden layer has."""
+        return LayerOptions(self.norm, self.activation, self.dropout)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The shared part of a model, and what follows it."""
+
+    sharing: (
+        nn.Module
+    )  # (B, input) to (B, width) read by all towers, or (B, towers, width) read by each its own
+    width: int
+    towers: tuple[int, ...]  # widths of each tower's own layers
