@@ -42,10 +42,13 @@ COLUMNS = (
 
 def read(path: Path) -> pa.Table:
     """Return the rows of a file, words without the blank in front; the test file's first line is a remark."""
-    lines = [line for line in pa.input_stream(path, compression="gzip").read().decode().splitlines() if "," in line]
+    text = pa.input_stream(path, compression="gzip").read().decode()
+    lines = [line for line in text.splitlines() if "," in line]
     words = [[word.strip() for word in line.split(",")] for line in lines]
     columns = dict(zip(COLUMNS, zip(*words, strict=True), strict=True))
-    return pa.table({n: pa.array(c) if n not in NUMBERS else pa.array(map(float, c)) for n, c in columns.items()})
+    return pa.table(
+        {n: pa.array(c) if n not in NUMBERS else pa.array(map(float, c)) for n, c in columns.items()}
+    )
 
 
 def labels(rows: pa.Table) -> dict[str, np.ndarray]:
@@ -90,7 +93,9 @@ def main() -> None:
     for batch in map(int, sys.argv[2:] or ("16", "64", "256")):
         found = [run(rows, batch, seed) for seed in range(3)]
         mean = np.mean([values for values, _ in found], axis=0)
-        print(batch, "AUC %.4f %.4f, log loss %.4f %.4f" % tuple(mean), "rows/s %.0f" % np.median([s for _, s in found]))
+        speed = np.median([speed for _, speed in found])
+        aucs, losses = (" ".join(f"{value:.4f}" for value in part) for part in (mean[:2], mean[2:]))
+        print(f"batch {batch:4}  AUC {aucs}  log loss {losses}  {speed:9,.0f} rows/s")
 
 
 if __name__ == "__main__":

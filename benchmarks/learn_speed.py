@@ -104,7 +104,9 @@ def compare(batch: int, blocks: int, zipf: bool) -> None:
         times.append((alone, whole))
     alone, whole = np.median(np.array(times[blocks // 4 :]), axis=0)
     name = "zipf" if zipf else "uniform"
-    print(f"{name:8} bare {block / alone:9,.0f}  whole {block / whole:9,.0f} rows/s  ratio {alone / whole:.2f}")
+    print(
+        f"{name:8} bare {block / alone:9,.0f}  whole {block / whole:9,.0f} rows/s  ratio {alone / whole:.2f}"
+    )
 
 
 def main() -> None:
