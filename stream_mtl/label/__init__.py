@@ -1,6 +1,6 @@
 """When knowing becomes teaching: delayed-feedback methods over transitions (never imports torch)."""
 
-from stream_mtl.label.base import CORRECTIONS, Auxiliary, DelayedFeedback, Kind, Reading, Unhurried
+from stream_mtl.label.base import CORRECTIONS, Auxiliary, DelayedFeedback, Kind, Plain, Reading, Unhurried
 from stream_mtl.label.examples import Examples, Targets
 from stream_mtl.label.methods import METHODS, make, parse
 from stream_mtl.label.oracle import Truth
@@ -14,6 +14,7 @@ __all__ = [
     "Examples",
     "Kind",
     "Lesson",
+    "Plain",
     "Plan",
     "Reading",
     "Targets",

@@ -160,6 +160,14 @@ class Unhurried:
         return logit.sigmoid()
 
 
+class Plain(Unhurried):
+    """A base for methods whose loss is the cross entropy of what is told."""
+
+    def loss(self, reading: Reading) -> Tensor:
+        """Return the cross entropy."""
+        return cross_entropy(reading.logit, reading.label)
+
+
 def negative_log(logit: Tensor) -> Tensor:
     """Return -log p, p the sigmoid of the logit."""
     return (-logit).logaddexp(logit.new_zeros(()))

@@ -9,24 +9,14 @@ import numpy as np
 from stream_mtl.errors import ConfigError
 from stream_mtl.join.spec import TaskSpec
 from stream_mtl.join.transitions import Telling, Transitions
-from stream_mtl.label.base import (
-    Emitted,
-    Kind,
-    Part,
-    Reading,
-    Tensor,
-    Unhurried,
-    cross_entropy,
-    emitted,
-    seconds,
-)
+from stream_mtl.label.base import Emitted, Kind, Part, Plain, emitted, seconds
 from stream_mtl.label.told import Bools, Foreseen, Ints, Told, tell
 
 _FIRST = 1 << 10
 
 
 @dataclass(frozen=True)
-class Oracle(Unhurried):
+class Oracle(Plain):
     """Teach every chain, when it is exposed, its final label. Chains whose end the log lacks are left out."""
 
     refuses_at_final: ClassVar[bool] = False
@@ -43,10 +33,6 @@ class Oracle(Unhurried):
         """Return the exposures that will not have the event."""
         ahead = _ahead(told)
         return _exposed(told) & ahead.known & ~ahead.label
-
-    def loss(self, reading: Reading) -> Tensor:
-        """Return the cross entropy."""
-        return cross_entropy(reading.logit, reading.label)
 
 
 class Truth:

@@ -31,7 +31,7 @@ from stream_mtl.clock import Millis
 from stream_mtl.errors import ConfigError, StateError
 from stream_mtl.join.spec import Aggregate, TaskSpec
 from stream_mtl.join.transitions import Transitions
-from stream_mtl.label.base import DelayedFeedback, Emitted, Kind, seconds
+from stream_mtl.label.base import DelayedFeedback, Emitted, Kind, Plain, seconds
 from stream_mtl.label.examples import Examples, merge
 from stream_mtl.label.oracle import Truth
 from stream_mtl.label.told import Bools, Told, tell
@@ -139,8 +139,14 @@ class Plan:
     def label(self, labels: Labels, time: Millis = 0) -> Examples:
         """Return the examples of rows that arrive with their labels, by task; nan where one is not known.
 
-        A task that is not named is not known anywhere. There must be one label at least.
+        A task that is not named is not known anywhere. There must be one label at least. Raises ConfigError for a
+        method that reckons with corrections: these labels are final.
         """
+        for name, method in self.methods.items():
+            if not isinstance(method, Plain) or method.inverts:
+                raise ConfigError(
+                    f"task {name}: rows that arrive with their labels are not late; drop its method"
+                )
         n = len(next(iter(labels.values())))
         places = np.arange(n)
         told = np.full(n, time, np.int64)

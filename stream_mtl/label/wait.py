@@ -6,12 +6,12 @@ from typing import ClassVar
 import numpy as np
 
 from stream_mtl.clock import Millis
-from stream_mtl.label.base import Emitted, Kind, Part, Reading, Tensor, Unhurried, cross_entropy, emitted
+from stream_mtl.label.base import Emitted, Kind, Part, Plain, emitted
 from stream_mtl.label.told import Bools, Told
 
 
 @dataclass(frozen=True)
-class Mature(Unhurried):
+class Mature(Plain):
     """Teach every chain once, with its final label: unbiased, and as late as the window is long."""
 
     reads_final: ClassVar[bool] = True
@@ -21,13 +21,9 @@ class Mature(Unhurried):
         """Emit each final label."""
         return emitted(told, Part(told.finals(), told.happened, Kind.FINAL))
 
-    def loss(self, reading: Reading) -> Tensor:
-        """Return the cross entropy."""
-        return cross_entropy(reading.logit, reading.label)
-
 
 @dataclass(frozen=True)
-class Wait(Unhurried):
+class Wait(Plain):
     """Teach every chain once, after a fixed time, uncorrected: what comes later is taken for a no."""
 
     wait: Millis
@@ -51,7 +47,3 @@ class Wait(Unhurried):
     def overtaken(self, told: Told) -> Bools:
         """Return the rows that know of an event later than the look."""
         return told.later(self.wait)
-
-    def loss(self, reading: Reading) -> Tensor:
-        """Return the cross entropy."""
-        return cross_entropy(reading.logit, reading.label)

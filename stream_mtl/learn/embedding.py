@@ -107,19 +107,14 @@ class Table:
             self._free = np.sort(np.concatenate([self._free, rows]))[::-1].copy()
         return len(rows)
 
-    def changed_since(self, step: int) -> tuple[Ids, Numbers, npt.NDArray[np.float32]]:
-        """Return (ids, owners, rows) that were learned after `step`; the id of a shared row is 0."""
-        held = self._id[: self.used] != 0
-        held[: self._shared] = True
-        rows = np.flatnonzero(held & (self._changed[: self.used] > step))
-        owners = self._owner[rows].astype(np.int64)
-        return self._id[rows], owners, self.weight.numpy()[rows]
+    def weights(self, since: int = -1) -> Arrays:
+        """Return a copy of what predicting needs: the row of every id, and of every owner (there the id is 0).
 
-    def weights(self) -> Arrays:
-        """Return a copy of what predicting needs, the row of every id and of every owner (whose id is 0)."""
+        Only those that were changed after step `since`.
+        """
         held = self._id[: self.used] != 0
         held[: self._shared] = True
-        rows = np.flatnonzero(held)
+        rows = np.flatnonzero(held & (self._changed[: self.used] > since))
         return {"id": self._id[rows], "owner": self._owner[rows], "weight": self.weight.numpy()[rows]}
 
     def load(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

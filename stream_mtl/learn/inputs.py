@@ -120,9 +120,9 @@ class Inputs:
             table.restore(under(arrays, f"table.{table.spec.dim}"))
         self.scaler.restore(under(arrays, "scale"))
 
-    def weights(self) -> Arrays:
-        """Return a copy of what predicting needs, by name."""
-        tables = {str(table.spec.dim): table.weights() for table in self.tables}
+    def weights(self, since: int = -1) -> Arrays:
+        """Return a copy of what predicting needs, by name; of the tables only rows changed after step `since`."""
+        tables = {str(table.spec.dim): table.weights(since) for table in self.tables}
         return put_under(table=put_under(**tables), scale=self.scaler.arrays())
 
     def load(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -88,9 +88,12 @@ class Learner:
         )
         return report, before
 
-    def weights(self) -> Arrays:
-        """Return a copy of what predicting needs: a `Predictor` takes it."""
-        return put_under(dense=dense(self.model)) | self.inputs.weights()
+    def weights(self, since: int = -1) -> Arrays:
+        """Return a copy of what predicting needs: a `Predictor` takes it.
+
+        With `since`, of the embedding tables only the rows that were changed after that step.
+        """
+        return put_under(dense=dense(self.model)) | self.inputs.weights(since)
 
     def arrays(self) -> Arrays:
         """Return the whole state by name, to be saved."""

@@ -32,14 +32,16 @@ def read_answer(answer: Answer, recipe: Recipe) -> Predictions:
 
 
 def predict(model: MultiTaskModel, inputs: Inputs, features: Encoded, recipe: Recipe) -> Predictions:
-    """Return the predictions for encoded features. The model is left in the mode of learning or not it was in."""
-    learning = model.training
-    model.eval()
+    """Return the predictions for encoded features. The model is left in the mode, learning or not, it was in."""
+    switch = model.training and not model.learns_as_it_predicts
+    if switch:
+        model.eval()
     try:
         with torch.inference_mode():
             return read_answer(model(inputs.read(features)), recipe)
     finally:
-        model.train(learning)
+        if switch:
+            model.train()
 
 
 class Predictor:

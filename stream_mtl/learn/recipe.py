@@ -56,6 +56,10 @@ class Recipe:
     learn: LearnOptions = field(default_factory=LearnOptions)
 
     def __post_init__(self) -> None:
+        if self.features.width == 0 or not self.tasks:
+            raise ConfigError(
+                "there is nothing to learn from, or nothing to learn; declare features and tasks"
+            )
         values = [self.value(task.name) for task in self.tasks]
         choices: tuple[tuple[str, str, Mapping[str, object]], ...] = (
             ("model", self.model.name, MODELS),

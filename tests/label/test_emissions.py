@@ -251,6 +251,11 @@ def test_rows_that_arrive_with_labels_teach_a_product_everywhere_and_a_task_wher
     assert Plan(TASKS).label(labels).of("cvr").weight.tolist() == [1, 1, 0, 0]
 
 
+def test_a_method_that_reckons_with_corrections_is_refused_where_labels_are_final() -> None:
+    with pytest.raises(ConfigError, match="cvr"):
+        Plan(TASKS, {"ctr": parse("wait:15m"), "cvr": parse("fnw")}).label({"ctr": np.ones(2)})
+
+
 @pytest.mark.parametrize(
     ("methods", "joint"),
     [

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from stream_mtl.clock import MINUTE
 from stream_mtl.label.base import DelayedFeedback
 from stream_mtl.learn.batch import Batch, collate
 from stream_mtl.learn.features import Categorical, Feature, FeatureSpec, Numeric
@@ -17,7 +18,7 @@ from stream_mtl.learn.sharing import ModelOptions
 from tests.label.world import TASKS
 
 FEATURES: Mapping[str, Feature] = {
-    "user": Categorical(dim=4),
+    "user": Categorical(dim=4, evict_after=5 * MINUTE),
     "ad": Categorical(dim=4, admit=2),
     "recent": Bag(dim=4, share="ad"),
     "tags": Bag(dim=3, pooling="sum"),

@@ -166,10 +166,24 @@ def test_what_changed_since_a_step_is_told_with_its_ids() -> None:
     one = table()
     one.admit(ids(1, 2, 3), owners(0, 0, 0), 0, step=1)
     one.learn(np.array([2]), torch.ones(1, 3), now=0, step=4)
-    changed, _, weight = one.changed_since(3)
-    assert changed.tolist() == ids(2).tolist()
-    np.testing.assert_array_equal(weight, one.weight.numpy()[[2]])
-    assert len(one.changed_since(0)[0]) == 3
+    changed = one.weights(since=3)
+    assert changed["id"].tolist() == ids(2).tolist()
+    np.testing.assert_array_equal(changed["weight"], one.weight.numpy()[[2]])
+    assert len(one.weights(since=0)["id"]) == 3
+    assert one.weights()["id"].tolist() == [0, *ids(1, 2, 3).tolist()]
+
+
+def test_rows_loaded_in_any_order_are_the_rows() -> None:
+    one, back = table(owners=2), table(owners=2)
+    one.admit(ids(1, 2, 3), owners(0, 1, 0), 0, step=1)
+    one.learn(np.arange(5), torch.ones(5, 3), now=0, step=2)
+    arrays = one.weights()
+    shuffled = np.random.default_rng(0).permutation(5)
+    back.load({name: array[shuffled] for name, array in arrays.items()})
+    assert torch.equal(back.weight[:2], one.weight[:2])
+    for value in (1, 2, 3):
+        assert torch.equal(back.weight[rows(back, value)[0]], one.weight[rows(one, value)[0]])
+    assert len(back) == 3
 
 
 def test_a_table_goes_on_from_saved_state_bit_for_bit() -> None:

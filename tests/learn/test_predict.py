@@ -107,7 +107,7 @@ def test_auxiliary_logits_reach_the_method_and_train_what_is_shared_only_if_they
     learner = Learner(one)
     WHICH[0] = which
     SEEN.clear()
-    rows = batch(one, 16)
+    rows = batch(recipe(ESMM), 16)
     rows.weight[:, [0, 2]] = 0
     learner.learn(rows)
     (reading,) = SEEN

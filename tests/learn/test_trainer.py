@@ -77,6 +77,8 @@ def test_nothing_depends_on_where_a_batch_of_transitions_ends(name: str, borders
     ]
     assert reports == [stepped.report for stepped in steps]
     assert len(steps) > 5
+    assert sum(report.admitted for report in reports) > 10
+    assert sum(report.evicted for report in reports) > 0
     equal(state(whole), state(pieces))
 
 
