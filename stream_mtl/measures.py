@@ -102,6 +102,8 @@ class ValueSums(_Sums):
 
 
 Sums: TypeAlias = BinarySums | ValueSums
+Reading: TypeAlias = dict[str, float | None]
+"""Every value that sums give, by its name; None where it is not defined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +147,8 @@ def log_loss(sums: BinarySums) -> float | None:
 
 def normalised_entropy(sums: BinarySums) -> float | None:
     """Return the log loss over the entropy of the rate of these same examples: a constant there gives 1."""
-    rate, loss = positive_rate(sums), log_loss(sums)
-    if rate is None or loss is None or rate in (0.0, 1.0):
-        return None
-    return loss / float(-rate * np.log(rate) - (1 - rate) * np.log1p(-rate))
+    base, loss = base_log_loss(sums), log_loss(sums)
+    return loss / base if base and loss is not None else None
 
 
 def auc(sums: BinarySums) -> float | None:
@@ -207,6 +207,38 @@ def explained(sums: ValueSums) -> float | None:
         return None
     spread = float(sums.observed_squared - np.square(sums.observed) / sums.count)
     return 1 - float(sums.squared_error) / spread if spread > 0 else None
+
+
+def base_log_loss(sums: BinarySums) -> float | None:
+    """Return the log loss of the rate of these same examples, predicted for each: what a model has to beat."""
+    rate = positive_rate(sums)
+    if rate is None:
+        return None
+    return 0.0 if rate in (0.0, 1.0) else float(-rate * np.log(rate) - (1 - rate) * np.log1p(-rate))
+
+
+def reading(sums: Sums) -> Reading:
+    """Return all values of the sums."""
+    n = count(sums)
+    means = {
+        "examples": n,
+        "predicted": predicted(sums) / n if n else None,
+        "observed": observed(sums) / n if n else None,
+        "calibration": calibration(sums),
+    }
+    if isinstance(sums, ValueSums):
+        return means | {
+            "mean_absolute_error": mean_absolute_error(sums),
+            "root_mean_squared_error": root_mean_squared_error(sums),
+            "explained": explained(sums),
+        }
+    return means | {
+        "log_loss": log_loss(sums),
+        "base_log_loss": base_log_loss(sums),
+        "normalised_entropy": normalised_entropy(sums),
+        "auc": auc(sums),
+        "expected_calibration_error": expected_calibration_error(sums),
+    }
 
 
 def _bins(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
