@@ -186,7 +186,7 @@ def _values(config: Config) -> Iterator[Problem]:
             )
         if task.value is None and not counted:
             options = (("how", task.how != "first"), ("transform", task.transform != "none"))
-            for option, given in (*options, ("loss", task.loss != "default")):
+            for option, given in (*options, ("loss", task.loss != "squared")):
                 if given:
                     text = 'is for tasks with a value only; add value = "..." or drop it'
                     yield Problem((*path, option), text)

@@ -105,9 +105,13 @@ class Task(Section):
     transform: Literal["none", "log1p"] = Field(
         default="none", description="What is done to a value before it is learned."
     )
-    loss: Literal["default", "squared", "absolute", "huber"] = Field(
-        default="default",
-        description="The loss of a value task (default: squared); labels have the method's loss.",
+    loss: Literal["squared", "absolute", "huber"] = Field(
+        default="squared", description="The loss of a value task; labels have the method's loss."
+    )
+    tower: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The tower that it reads; tasks that name the same one share it; absent: its own.",
     )
 
 

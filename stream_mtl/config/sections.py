@@ -12,22 +12,18 @@ from stream_mtl.config.values import Listed, Names, PathInFolder, Secret, Secret
 
 
 class Model(Section):
-    """The shape of the model: encoders, interaction, sharing, towers, relation."""
+    """The shape of the model: sharing, towers, relation."""
 
-    name: Literal["shared_bottom", "mmoe", "ple"] = Field(
-        default="shared_bottom", description="How the tasks share what is learned."
+    name: Literal["logistic", "shared_bottom"] = Field(
+        default="shared_bottom", description="How the tasks share what is learned; logistic has no layers."
     )
-    interaction: Literal["none", "fm", "dcn"] = Field(
-        default="none", description="Interaction before the shared part."
-    )
-    bottom: Widths = Field(default=(64, 32), description="Widths of the shared layers, or of every expert.")
-    towers: Widths = Field(default=(32,), description="Widths of each task's own layers.")
-    experts: Count = Field(default=4, description="Shared experts (mmoe, ple).")
-    own_experts: Count = Field(default=2, description="Experts of each task (ple).")
-    levels: Count = Field(default=1, description="Extraction levels (ple).")
-    relation: Literal["independent", "esmm", "dbmtl", "gmsl", "aitm"] = Field(
+    relation: Literal["independent", "esmm"] = Field(
         default="independent", description="How one task's output enters another's."
     )
+    bottom: Widths = Field(
+        default=(64, 32), description="Widths of the shared layers; []: towers read the input."
+    )
+    towers: Widths = Field(default=(32,), description="Widths of each tower's own layers.")
     norm: Literal["layer", "batch", "none"] = Field(
         default="layer", description="Normalisation in each layer."
     )
@@ -40,22 +36,35 @@ class Model(Section):
 
 
 class Learn(Section):
-    """How the model learns."""
+    """The trainer: how the model learns, and how often what it learned is kept."""
 
     batch_size: Count = Field(default=256, description="Rows of the log in one minibatch.")
-    learning_rate: Rate = Field(default=1e-3, description="Step of the dense weights.")
-    embedding_learning_rate: Rate = Field(default=1e-2, description="Step of the embedding rows.")
-    balance: Literal["fixed", "uncertainty", "gradnorm", "pcgrad"] = Field(
+    learning_rate: Rate | None = Field(
+        default=None, description="Step of the dense weights; absent: chosen by the batch size."
+    )
+    embedding_learning_rate: Rate = Field(default=5e-2, description="Step of the embedding rows.")
+    denominator: Literal["rows", "weights", "present"] = Field(
+        default="rows",
+        description="What a task's loss is divided by: rows of the batch, their weights, those with a label.",
+    )
+    balance: Literal["fixed"] = Field(
         default="fixed", description="How the tasks' losses are weighed against each other."
     )
     clip_norm: Rate | None = Field(
         default=None, description="Greatest norm of the gradient; absent: not clipped."
     )
+    evict_every: Count = Field(
+        default=1_000, description="Minibatches between two looks for embedding rows that are too old."
+    )
+    predict_rows: Count = Field(default=4_096, description="Exposures predicted at once, at most.")
     seed: int = Field(default=0, ge=0, lt=1 << 63, description="Of all that is random.")
     threads: Count = Field(
         default=1, description="Threads of the trainer; part of what makes a run repeatable."
     )
-    checkpoint_every: Duration = Field(default=5 * MINUTE, description="Event time between two checkpoints.")
+    path: PathInFolder = Field(
+        default="learner", validate_default=True, description="Folder of the trainer's checkpoints."
+    )
+    checkpoint_every: Duration = Field(default=MINUTE, description="Time between two checkpoints.")
     snapshot_every: Duration = Field(default=5 * MINUTE, description="Event time between two snapshots.")
     flush_after: Duration = Field(
         default=2 * SECOND, description="Live only: an unfilled minibatch waits no longer."
@@ -103,10 +112,7 @@ class Publish(Section):
     path: PathInFolder = Field(
         default="snapshots", validate_default=True, description="Folder of the snapshots."
     )
-    keep: Count = Field(default=20, description="Full snapshots that are kept, with their deltas.")
-    full_every: Count = Field(
-        default=12, description="Every so many snapshots one is full, the others are deltas."
-    )
+    keep: Count = Field(default=20, description="Snapshots that are kept.")
 
 
 class Serve(Section):
@@ -121,11 +127,19 @@ class Serve(Section):
     token_file: SecretPath | None = Field(
         default=None, description="File of accepted bearer tokens, one a line."
     )
+    log: PathInFolder | None = Field(
+        default=None, description="Folder where served scores are written as events; absent: they are not."
+    )
+    log_every: Duration = Field(default=SECOND, description="How often a file of served scores is completed.")
 
 
 class Watch(Section):
     """What is measured of the served scores."""
 
+    path: PathInFolder = Field(
+        default="readings", validate_default=True, description="Folder of the readings."
+    )
+    every: Duration = Field(default=SECOND, description="Time between two readings.")
     windows: Annotated[tuple[Duration, ...], Listed] = Field(
         default=(HOUR, DAY), description="Sliding windows of event time, beside the whole life."
     )
@@ -135,6 +149,14 @@ class Watch(Section):
         default=50, description="Values of one slice that are told apart; the rest is `other`."
     )
     min_examples: Count = Field(default=100, description="Below this many examples a reading is absent.")
+
+
+class Run(Section):
+    """What all processes have in common."""
+
+    status: PathInFolder = Field(
+        default="status", validate_default=True, description="Folder where each process says how it is."
+    )
 
 
 class DeadLetters(Section):
@@ -184,6 +206,7 @@ class Config(Section):
     publish: Publish = Field(default_factory=Publish)
     serve: Serve = Field(default_factory=Serve)
     watch: Watch = Field(default_factory=Watch)
+    run: Run = Field(default_factory=Run)
     dead_letters: DeadLetters = Field(default_factory=DeadLetters)
     kafka: Kafka = Field(default_factory=Kafka)
 

@@ -134,7 +134,8 @@ features = st.one_of(
 
 sections = maybe(
     model=maybe(
-        name=st.sampled_from(["shared_bottom", "mmoe", "ple"]),
+        name=st.sampled_from(["logistic", "shared_bottom"]),
+        relation=st.sampled_from(["independent", "esmm"]),
         bottom=st.lists(counts, max_size=3),
         dropout=st.floats(0, 0.9),
     ),
@@ -142,6 +143,7 @@ sections = maybe(
         batch_size=counts,
         learning_rate=rates,
         clip_norm=rates,
+        path=st.just("a/learner"),
         seed=st.integers(0, 2**62),
         flush_after=durations,
     ),
@@ -151,8 +153,9 @@ sections = maybe(
         limits=maybe(max_record_bytes=sizes, max_items=counts),
     ),
     publish=maybe(path=st.just("a/b"), keep=counts),
-    serve=maybe(host=texts, port=st.integers(0, 65_535), max_body=sizes),
-    watch=maybe(windows=st.lists(durations), bins=counts),
+    serve=maybe(host=texts, port=st.integers(0, 65_535), max_body=sizes, log=st.just("a/scored")),
+    watch=maybe(every=durations, windows=st.lists(durations), bins=counts),
+    run=maybe(status=st.just("a/status")),
     dead_letters=maybe(max_bytes=sizes, keep=durations),
     kafka=maybe(group=texts, security=st.sampled_from(["plaintext", "sasl_ssl"]), ca_path=st.just("/ca.pem")),
 )
@@ -174,7 +177,11 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     tasks: dict[str, Any] = {}
     for name in draw(st.lists(names, min_size=1, max_size=4, unique=True)):
         task = draw(
-            maybe(weight=st.floats(0, 5), method=st.sampled_from(["wait", "oracle", "wait:0s", "fnw"]))
+            maybe(
+                weight=st.floats(0, 5),
+                tower=texts,
+                method=st.sampled_from(["wait", "oracle", "wait:0s", "fnw"]),
+            )
         )
         task |= {"event": draw(st.sampled_from(kinds[1:]))}
         if tasks and draw(st.booleans()):
