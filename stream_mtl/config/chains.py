@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from stream_mtl.clock import Millis
-from stream_mtl.config.declarations import Event
+from stream_mtl.config.declarations import Chain, Event
 from stream_mtl.config.declarations import Task as DeclaredTask
 from stream_mtl.config.sections import Config
 from stream_mtl.config.units import format_duration
 from stream_mtl.errors import ConfigError
 from stream_mtl.events.types import Limits
 from stream_mtl.join.spec import ChainSpec, KindSpec, TaskSpec
+
+_NO_CHAIN = Chain.model_construct(key=())  # of rows that come with their labels
 
 
 def chain_spec(
@@ -22,24 +24,29 @@ def chain_spec(
     Kinds stand behind the kinds they follow, the root first; tasks as in the file. Raises ConfigError when a
     wait is longer than its task's window: it would never be told.
     """
-    asked = waits or {}
+    asked, chain = waits or {}, config.chain or _NO_CHAIN
     unknown = asked.keys() - config.tasks.keys()
     if unknown:
         raise ConfigError(f"tasks: waits are asked for {', '.join(sorted(unknown))}; declare such a task")
     spec = ChainSpec(
-        key=config.chain.key,
+        key=chain_key(config),
         kinds=tuple(_kind(name, config.events[name]) for name in in_order(config)),
         tasks=tuple(_task(name, task, asked.get(name, ())) for name, task in config.tasks.items()),
         before=next((_kind(name, config.events[name]) for name in before_root(config)), None),
-        lateness=config.chain.lateness,
-        remember=config.chain.remember,
-        features_on_final=config.chain.features_on_final or features_on_final,
-        max_events=config.chain.max_events,
+        lateness=chain.lateness,
+        remember=chain.remember,
+        features_on_final=chain.features_on_final or features_on_final,
+        max_events=chain.max_events,
     )
     for task in spec.tasks:
         if fault := too_long(spec, task, task.waits):
             raise ConfigError(f"tasks.{task.name}.method: {fault}")
     return spec
+
+
+def chain_key(config: Config) -> tuple[str, ...]:
+    """Return the field or fields that every event carries; () for rows that belong to nothing."""
+    return (config.chain or _NO_CHAIN).key
 
 
 def limits(config: Config) -> Limits:

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import TypeAlias
 
-from stream_mtl.config.chains import before_root, chain_spec, too_long
+from stream_mtl.config import check_labels, formats
+from stream_mtl.config.chains import before_root, chain_key, chain_spec, too_long
 from stream_mtl.config.declarations import Categorical, Numeric, Sequence
+from stream_mtl.config.labels import is_labelled
 from stream_mtl.config.problems import Problem, nearest
 from stream_mtl.config.sections import Config
 
@@ -36,7 +38,7 @@ def _names(config: Config) -> Iterator[Problem]:
 
 
 def _key(config: Config) -> Iterator[Problem]:
-    key = config.chain.key
+    key = chain_key(config)
     if not all(key):
         yield Problem(("chain", "key"), "holds an empty name; name fields of the events")
     if len(set(key)) < len(key):
@@ -44,7 +46,7 @@ def _key(config: Config) -> Iterator[Problem]:
 
 
 def _root(config: Config) -> Iterator[Problem]:
-    roots = [name for name, event in config.events.items() if not event.after and event.before is None]
+    roots = _roots(config)
     if not roots:
         yield Problem(("events",), "no kind is the root; drop `after` from the one that opens an exposure")
     for name in roots[1:]:
@@ -60,6 +62,10 @@ def _root(config: Config) -> Iterator[Problem]:
             if value is not None:
                 text = "means nothing for the root, which follows no other kind; drop it, or add `after`"
                 yield Problem(("events", name, option), text)
+
+
+def _roots(config: Config) -> list[str]:
+    return [name for name, event in config.events.items() if not event.after and event.before is None]
 
 
 def _after(config: Config) -> Iterator[Problem]:
@@ -93,7 +99,7 @@ def _children(config: Config) -> Iterator[Problem]:
 
 
 def _before(config: Config) -> Iterator[Problem]:
-    roots = [name for name, event in config.events.items() if not event.after and event.before is None]
+    roots = _roots(config)
     scores = before_root(config)
     for name in scores[1:]:
         text = f'only one kind may have `before`, and "{scores[0]}" has; drop one of them'
@@ -124,12 +130,16 @@ def _told_apart(config: Config) -> Iterator[Problem]:
 
 def _task_events(config: Config) -> Iterator[Problem]:
     children = [name for name, event in config.events.items() if event.after]
+    known = list(config.events) if is_labelled(config) else children
     for name, task in config.tasks.items():
-        if task.event in children:
+        if task.event in known:
             continue
-        text = f'there is no kind "{task.event}"; {nearest(task.event, children)}'
+        text = f'there is no kind "{task.event}"; {nearest(task.event, known)}'
         if task.event in config.events:
-            text = f'"{task.event}" follows nothing; name a kind that has `after`: {", ".join(children)}'
+            text = (
+                f'"{task.event}" follows nothing; name a kind that has `after`: {", ".join(children)} '
+                "(or drop the other kinds, if these rows bring their labels)"
+            )
         yield Problem(("tasks", name, "event"), text, about=("events", task.event))
 
 
@@ -281,6 +291,13 @@ RULES: tuple[Rule, ...] = (
     _children,
     _before,
     _told_apart,
+    formats.files_alone,
+    formats.one_format,
+    formats.fitting_format,
+    formats.known_columns,
+    check_labels.needed_by_a_chain,
+    check_labels.tasks_of_rows,
+    check_labels.no_leak,
     _task_events,
     _given,
     _values,

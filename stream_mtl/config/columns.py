@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, get_args
 
 from stream_mtl.config.avro import avro_types
-from stream_mtl.config.chains import before_root, in_order
+from stream_mtl.config.chains import before_root, chain_key, in_order
 from stream_mtl.config.declarations import AnyFeature, Numeric, Sequence
 from stream_mtl.config.origin import Document
 from stream_mtl.config.problems import Path, Problem, nearest
@@ -70,9 +70,9 @@ def event_specs(
 
     `schemas` are Avro record schemas (JSON) by kind: those of `read_schemas`, a registry's, a file's own. A
     field's type is what `fields` says, else the schema, else, for keys and parents, the type of what they
-    are equal to, else "double" for values and numeric features. Of scores, all that `fields` names is kept.
-    Raises ConfigError with every field whose type is not said, or cannot serve; with its line where
-    `document` is given.
+    are equal to, else "double" for values and numeric features, and for labels the type of what they are
+    compared with. Of scores, all that `fields` names is kept. Raises ConfigError with every field whose type
+    is not said, or cannot serve; with its line where `document` is given.
     """
     typed = field_types(config, schemas or {})
     if problems := typed.wrong + typed.unsaid:
@@ -110,9 +110,9 @@ def field_types(config: Config, schemas: Mapping[str, bytes | str]) -> Typed:
 
 
 def wants(config: Config, kind: str) -> Iterator[Want]:
-    """Give the kept fields of a kind: key, id, parent, values, all whose type is declared, the root's features."""
+    """Give the kept fields of a kind: key, id, parent, labels, all whose type is declared, the root's features."""
     event = config.events[kind]
-    for name in config.chain.key:
+    for name in chain_key(config):
         yield Want(name, ("chain", "key"), IDS, may_lack=event.parent is not None)
     if event.id is not None:
         yield Want(event.id, ("events", kind, "id"), IDS)
@@ -121,11 +121,21 @@ def wants(config: Config, kind: str) -> Iterator[Want]:
     for name, task in config.tasks.items():
         if task.event == kind and task.value is not None:
             yield Want(task.value, ("tasks", name, "value"), NUMBERS, default="double")
+        for label, values in task.where.items():
+            yield _label_want(label, ("tasks", name, "where"), values)
     for name in event.fields:
         yield Want(name, ("events", kind, "fields", name), ANY)
     if event.before is None and not event.after:
         for name, feature in config.features.items():
             yield _feature_want(name, feature)
+
+
+def _label_want(name: str, path: Path, values: tuple[object, ...]) -> Want:
+    kind = "double" if float in map(type, values) else _OF_VALUE[type(values[0])]
+    return Want(name, path, NUMBERS if kind == "long" else frozenset({kind}), default=kind)
+
+
+_OF_VALUE: Mapping[type, FieldType] = {bool: "boolean", str: "string", int: "long"}
 
 
 def _feature_want(name: str, feature: AnyFeature) -> Want:
@@ -138,7 +148,9 @@ def _feature_want(name: str, feature: AnyFeature) -> Want:
 def _settle(config: Config, kept: Kept, schema: SchemaTypes | None, typed: Typed) -> None:
     """Choose the type of one field, and see that it serves everyone who asks for it."""
     said = config.events[kept.kind].fields.get(kept.name)
-    fault = _unusable(kept, schema) if said is None and schema is not None else None
+    fault = _no_column(kept, config.events[kept.kind].columns)
+    if fault is None and said is None and schema is not None:
+        fault = _unusable(kept, schema)
     if fault is not None:
         typed.wrong.append(Problem(kept.path, fault))
         return
@@ -149,6 +161,12 @@ def _settle(config: Config, kept: Kept, schema: SchemaTypes | None, typed: Typed
         return
     typed.types[kept.kind][kept.name] = chosen
     typed.wrong += _contradictions(kept, chosen, equal)
+
+
+def _no_column(kept: Kept, columns: tuple[str, ...]) -> str | None:
+    if not columns or kept.name in columns or all(want.may_lack for want in kept.wants):
+        return None
+    return f'{kept.kind} has no column "{kept.name}"; {nearest(kept.name, columns)}'
 
 
 def _unusable(kept: Kept, schema: SchemaTypes) -> str | None:
@@ -222,7 +240,7 @@ def _read_schemas(config: Config) -> tuple[dict[str, bytes], list[Problem]]:
 
 def _spec(config: Config, kind: str, types: Mapping[str, FieldType]) -> EventSpec:
     event = config.events[kind]
-    needed = [*(config.chain.key if event.parent is None else ()), *([event.id] if event.id else ())]
+    needed = [*(chain_key(config) if event.parent is None else ()), *([event.id] if event.id else ())]
     return EventSpec(
         kind=kind,
         source=event.source,
@@ -232,4 +250,6 @@ def _spec(config: Config, kind: str, types: Mapping[str, FieldType]) -> EventSpe
         time_format=event.time_format,
         where=dict(event.where),
         required=tuple(dict.fromkeys(needed)),
+        columns=event.columns,
+        trim=event.trim,
     )

@@ -8,6 +8,8 @@ from stream_mtl.clock import HOUR
 from stream_mtl.config.section import Count, Floats, Section
 from stream_mtl.config.units import Duration
 from stream_mtl.config.values import (
+    Choices,
+    Listed,
     Method,
     MethodName,
     Names,
@@ -50,7 +52,18 @@ class Event(Section):
         description="Where the events are: files:GLOB or kafka:TOPIC.",
         examples=["files:events/clicks/*.avro"],
     )
-    time: str = Field(min_length=1, description="The field that holds the event time.", examples=["ts"])
+    format: Literal["csv", "jsonl", "avro"] | None = Field(
+        default=None, description="The format of files whose names do not say it."
+    )
+    columns: Annotated[tuple[str, ...], Listed] = Field(
+        default=(), description="The names of a CSV file's columns, where it has no header line."
+    )
+    trim: bool = Field(default=False, description="Whether blanks around CSV values are not part of them.")
+    time: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The field that holds the event time; rows that come with their labels may lack it.",
+    )
     time_unit: Literal["s", "ms", "us", "ns"] = Field(
         default="ms", description="The unit of a numeric `time`."
     )
@@ -87,9 +100,19 @@ class Event(Section):
 
 
 class Task(Section):
-    """One question about an exposure: did `event` happen, or what was its `value`."""
+    """One question about an exposure: did `event` happen, or what was its `value`.
 
-    event: str = Field(description="The kind of event that is the label.", examples=["click"])
+    Of rows that come with their labels, which are events of the only kind there is, it asks `where` or `value`.
+    """
+
+    event: str = Field(
+        description="The kind of event that is the label, or the only kind, whose rows bring it.",
+        examples=["click"],
+    )
+    where: dict[str, Choices] = Field(
+        default={},
+        description="Rows with labels: the label is 1 where the fields have these values, null where one is null.",
+    )
     given: str | None = Field(
         default=None, description="The task on whose positives alone this one is defined."
     )

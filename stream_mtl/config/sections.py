@@ -196,7 +196,9 @@ class Kafka(Section):
 class Config(Section):
     """A whole configuration."""
 
-    chain: Chain
+    chain: Chain | None = Field(
+        default=None, description="What belongs together; rows that come with their labels need none."
+    )
     events: dict[str, Event] = Field(min_length=1, description="The kinds of event, by name.")
     tasks: dict[str, Task] = Field(min_length=1, description="What is learned, by name.")
     features: dict[str, AnyFeature] = Field(default={}, description="What is known at the exposure, by name.")
@@ -214,4 +216,8 @@ class Config(Section):
     @classmethod
     def _absent_sections(cls, data: Any) -> Any:
         # An absent section is read like an empty one, so that its default paths find their folder too.
-        return {key: {} for key in cls.model_fields} | data if isinstance(data, dict) else data
+        if not isinstance(data, dict):
+            return data
+        events = data.get("events")
+        alone = isinstance(events, dict) and len(events) == 1  # rows with labels: there is nothing to chain
+        return {key: {} for key in cls.model_fields if not (alone and key == "chain")} | data

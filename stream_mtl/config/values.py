@@ -109,6 +109,19 @@ def _scalar(value: object) -> object:
     return value
 
 
+def _choices(value: object) -> object:
+    values = tuple(map(_scalar, value)) if isinstance(value, list | tuple) else (_scalar(value),)
+    if not values:
+        raise ValueError("must not be empty; name at least one")
+    if len({_kind(one) for one in values}) > 1:
+        raise ValueError("must be of one kind: texts, numbers, or true and false")
+    return values
+
+
+def _kind(value: object) -> type:
+    return float if type(value) is int else type(value)
+
+
 Names: TypeAlias = Annotated[
     tuple[str, ...],
     BeforeValidator(_several),
@@ -145,6 +158,13 @@ Scalar: TypeAlias = Annotated[
     Any, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]
 """A value that a field of an event can be compared with."""
+
+Choices: TypeAlias = Annotated[
+    tuple[Any, ...],
+    BeforeValidator(_choices),
+    WithJsonSchema({"type": ["string", "number", "boolean", "array"]}),
+]
+"""A value that a field of an event can be compared with, or several."""
 
 MethodName: TypeAlias = Annotated[
     InstanceOf[Method],

@@ -8,7 +8,7 @@ import numpy as np
 
 from stream_mtl.connectors.base import Records
 from stream_mtl.connectors.blocks import BlockReader
-from stream_mtl.connectors.folders import Listing, encoding, listings
+from stream_mtl.connectors.folders import BY_NAME, FileFormat, Listing, encoding, listings
 from stream_mtl.connectors.lines import CHUNK, LONGEST, Chunk, LineReader
 from stream_mtl.errors import DataError, PositionOutOfRange
 
@@ -19,7 +19,7 @@ class FileSource:
     `pattern` is a glob (one partition, 0) or a folder (its folders 0, 1, ... or p0, p1, ... are partitions,
     fixed when the source is opened). With `follow` the log is live: new files may come, after the others in
     name order, and the last file may grow. A position counts the rows of all files before it, so files must
-    stay.
+    stay. `format` says how files are read whose names do not say it, and whether CSV files have a header.
 
     Raises ConfigError when nothing matches; DataError, at the poll that reaches it, for a file that is not
     what its name says.
@@ -31,14 +31,15 @@ class FileSource:
         pattern: str | Path,
         *,
         follow: bool = False,
+        format: FileFormat = BY_NAME,
         chunk: int = CHUNK,
         longest: int = LONGEST,
     ) -> None:
         self.name = name
         self._follow = follow
         self._logs = {
-            number: _Log(name, number, listing, follow, chunk, longest)
-            for number, listing in listings(str(pattern), follow).items()
+            number: _Log(name, number, listing, follow, format, chunk, longest)
+            for number, listing in listings(str(pattern), follow, format.encoding).items()
         }
         self._turn = 0
 
@@ -98,10 +99,18 @@ class _Log:
     """One partition: its files, and where reading stands in them."""
 
     def __init__(
-        self, source: str, partition: int, listing: Listing, follow: bool, chunk: int, longest: int
+        self,
+        source: str,
+        partition: int,
+        listing: Listing,
+        follow: bool,
+        format: FileFormat,
+        chunk: int,
+        longest: int,
     ) -> None:
         self.ended = False
         self._source, self._partition, self._listing, self._follow = source, partition, listing, follow
+        self._format = format
         self._sizes = (chunk, longest)
         self._files = listing()
         self._reader: _Reader | None = None
@@ -209,9 +218,9 @@ class _Log:
         return final
 
     def _open(self, path: Path) -> _Reader:
-        kind = encoding(path)
+        kind = encoding(path, self._format.encoding)
         if kind == "json" or kind == "csv":
-            return LineReader(path, kind, *self._sizes)
+            return LineReader(path, kind, *self._sizes, self._format.header)
         return BlockReader(path, *self._sizes)
 
     def _more(self) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -23,25 +24,36 @@ ENCODINGS: Final[Mapping[str, Encoding]] = {
     ".csv.gz": "csv",
 }
 
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """What is known of files besides their names: how those are read whose names say nothing, and of CSV more."""
+
+    encoding: Encoding | None = None  # None: only files whose names say it are read
+    header: bool = True  # whether the first line of a CSV file is its header
+
+
+BY_NAME: Final = FileFormat()
+
 _PARTITION = re.compile(r"p?(\d+)")
 _WILD = re.compile(r"[*?\[]")
 
 
-def encoding(path: Path) -> Encoding | None:
-    """Return how a file of that name is to be read, or None for a name that says nothing."""
+def encoding(path: Path, otherwise: Encoding | None = None) -> Encoding | None:
+    """Return how a file of that name is to be read: `otherwise`, where the name says nothing."""
     ending = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
-    return ENCODINGS.get(ending.lower())
+    return ENCODINGS.get(ending.lower(), otherwise)
 
 
-def listings(pattern: str, live: bool) -> dict[int, Listing]:
+def listings(pattern: str, live: bool, otherwise: Encoding | None = None) -> dict[int, Listing]:
     """Return how to list each partition's files: of folders named 0, 1, ... or p0, p1, ..., else of 0 alone.
 
     Hidden files and *.tmp do not exist for us. In a folder, files with an ending that is not known are passed
-    over; a glob that matches one is an error. Raises ConfigError, also when there is no file and the log is
-    not `live`.
+    over; a glob that matches one is an error; but with `otherwise` they are files like the others. Raises
+    ConfigError, also when there is no file and the log is not `live`.
     """
     folder = Path(pattern)
-    found = _of_folder(folder) if folder.is_dir() else _of_glob(pattern)
+    found = _of_folder(folder, otherwise) if folder.is_dir() else _of_glob(pattern, otherwise)
     if not live and not any(listing() for listing in found.values()):
         raise ConfigError(_nothing(pattern))
     if live and not _fixed(pattern).is_dir():
@@ -49,7 +61,7 @@ def listings(pattern: str, live: bool) -> dict[int, Listing]:
     return found
 
 
-def _of_folder(folder: Path) -> dict[int, Listing]:
+def _of_folder(folder: Path, otherwise: Encoding | None) -> dict[int, Listing]:
     parts: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
         match = _PARTITION.fullmatch(path.name)
@@ -60,25 +72,27 @@ def _of_folder(folder: Path) -> dict[int, Listing]:
             raise ConfigError(f"{parts[number]} and {path} are both partition {number}; rename one")
         parts[number] = path
     if not parts:
-        return {0: lambda: _files(folder)}
-    if loose := _files(folder):
+        return {0: _listing(folder, otherwise)}
+    if loose := _files(folder, otherwise):
         raise ConfigError(
             f"{loose[0]} lies beside the partition folder {min(parts.values())}; move it into one"
         )
-    return {number: _listing(path) for number, path in sorted(parts.items())}
+    return {number: _listing(path, otherwise) for number, path in sorted(parts.items())}
 
 
-def _listing(folder: Path) -> Listing:
-    return lambda: _files(folder)
+def _listing(folder: Path, otherwise: Encoding | None) -> Listing:
+    return lambda: _files(folder, otherwise)
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, otherwise: Encoding | None) -> list[Path]:
     return sorted(
-        path for path in folder.iterdir() if _visible(path.name) and encoding(path) and path.is_file()
+        path
+        for path in folder.iterdir()
+        if _visible(path.name) and encoding(path, otherwise) and path.is_file()
     )
 
 
-def _of_glob(pattern: str) -> dict[int, Listing]:
+def _of_glob(pattern: str, otherwise: Encoding | None) -> dict[int, Listing]:
     base = _fixed(pattern)
     rest = str(Path(pattern).relative_to(base)) if base != Path(pattern) else ""
 
@@ -88,9 +102,10 @@ def _of_glob(pattern: str) -> dict[int, Listing]:
             path for path in matches if all(map(_visible, path.relative_to(base).parts)) and path.is_file()
         ]
         for path in inner:
-            if encoding(path) is None:
+            if encoding(path, otherwise) is None:
                 raise ConfigError(
-                    f"{path}: the name's ending says no format; known are {', '.join(ENCODINGS)}"
+                    f'{path}: the name\'s ending says no format; give the kind one, like format = "csv", '
+                    f"or name files by an ending that is known: {', '.join(ENCODINGS)}"
                 )
         return sorted(inner, key=lambda path: path.parts)
 

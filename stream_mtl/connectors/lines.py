@@ -42,15 +42,21 @@ class Chunk:
 class LineReader:
     """The lines of one text file, plain or gzip. A blank line is a row without a record: a gap.
 
-    A CSV file's first line is its header; it goes into the format and is no row.
+    A CSV file's first line is its header; it goes into the format and is no row. Without `header`, all are rows.
     """
 
     def __init__(
-        self, path: Path, encoding: Literal["json", "csv"], chunk: int = CHUNK, longest: int = LONGEST
+        self,
+        path: Path,
+        encoding: Literal["json", "csv"],
+        chunk: int = CHUNK,
+        longest: int = LONGEST,
+        header: bool = True,
     ) -> None:
         self.rows = 0  # read so far
         self._path, self._chunk, self._longest = path, chunk, longest
         self._format = Format(encoding)
+        self._awaits_header = header and encoding == "csv"
         self._carry = np.empty(0, np.uint8)
         self._fresh = True
         self._file = open_text(path)
@@ -99,8 +105,9 @@ class LineReader:
         self._fresh = False
         starts = np.concatenate([[0], breaks[:-1] + 1])
         ends = breaks - (data[np.maximum(breaks - 1, 0)] == _RETURN)
-        if self._format.encoding == "csv" and self._format.schema is None:
+        if self._awaits_header:
             self._format = Format("csv", self._header(data[starts[0] : ends[0]].tobytes()))
+            self._awaits_header = False
             starts, ends = starts[1:], ends[1:]
         rows = self.rows + np.arange(len(starts))
         self.rows += len(starts)

@@ -14,6 +14,7 @@ from stream_mtl.events.columns import Numbers
 from stream_mtl.events.kinds import Fault, Found, Kind, type_of
 from stream_mtl.events.readers import Readers, SchemaOf
 from stream_mtl.events.rows import Rows
+from stream_mtl.events.table import header_of
 from stream_mtl.events.text import Wanted
 from stream_mtl.events.types import Arrivals, Events, EventSpec, Limits, Malformed
 
@@ -26,7 +27,8 @@ _TIMES = ("time", "long", "double", "string")
 class Codec:
     """Decodes the records of every source that some spec names.
 
-    `schemas` are the writer schemas (Avro) or headers (CSV) of sources whose records come without;
+    `schemas` are the writer schemas (Avro) or headers (CSV) of sources whose records come without and whose specs
+    name no columns;
     `schema_of` gives the schema of an id to records that are framed with one. A record is an event of every
     kind that wants it. Raises ConfigError for specs that contradict one another, and for records that need a
     schema and have none.
@@ -45,7 +47,9 @@ class Codec:
         for source in {spec.source: None for spec in specs}:
             own = [spec for spec in specs if spec.source == source]
             types = _types(own)
-            readers = Readers(source, types, limits, (schemas or {}).get(source), schema_of)
+            columns, trim = _csv(own)
+            schema = header_of(columns) if columns else (schemas or {}).get(source)
+            readers = Readers(source, types, limits, schema, schema_of, trim)
             self._sources[source] = _Source(readers, [Kind(spec, types, limits) for spec in own])
 
     def decode(self, records: Records) -> Arrivals:
@@ -75,7 +79,8 @@ class _Source:
         ignored = 0
         for part in parts:
             now = reference if isinstance(reference, int) else reference[part.rows]
-            found = [kind.find(part.columns, now) for kind in self._kinds]
+            position = rows.position[part.rows]
+            found = [kind.find(part.columns, now, position) for kind in self._kinds]
             ignored += _unwanted(found)
             for of_kind, one in zip(pieces, found, strict=True):
                 of_kind.append((part.rows[one.rows], one))
@@ -108,9 +113,20 @@ def _types(specs: Sequence[EventSpec]) -> dict[str, Wanted]:
         for name in spec.where:
             types.setdefault(name, type_of(spec, name))
     for spec in specs:
-        if types.setdefault(spec.time, "time") not in _TIMES:
+        if spec.time is not None and types.setdefault(spec.time, "time") not in _TIMES:
             raise ConfigError(f"{spec.kind}: the time {spec.time} is declared as {types[spec.time]}")
     return types
+
+
+def _csv(specs: Sequence[EventSpec]) -> tuple[tuple[str, ...], bool]:
+    """Return the columns of one source's CSV values, and whether these are trimmed: for all kinds the same."""
+    first = specs[0]
+    for spec in specs:
+        if (spec.columns, spec.trim) != (first.columns, first.trim):
+            raise ConfigError(
+                f"{spec.source}: {first.kind} and {spec.kind} differ in columns or trim; make them the same"
+            )
+    return first.columns, first.trim
 
 
 def _reference(rows: Rows, clock: Clock) -> Numbers | int:

@@ -51,16 +51,17 @@ class Kind:
         self._lists = [name for name, kind in spec.fields.items() if kind.startswith("array")]
         self._keys = [name for name in spec.required if types[name] == "string"]
 
-    def find(self, batch: pa.RecordBatch, reference: Numbers | int) -> Found:
-        """Return the events among n decoded records; `reference` is the time now, one or of each (n,)."""
+    def find(self, batch: pa.RecordBatch, reference: Numbers | int, position: Numbers) -> Found:
+        """Return the events among n decoded records at `position` (n,); `reference` is the time now, one or (n,)."""
         wanted = self._wanted(batch)
         rows = np.arange(batch.num_rows) if wanted is None else np.flatnonzero(wanted)
         if wanted is not None:
             batch = batch.filter(pa.array(wanted))
             reference = reference if isinstance(reference, int) else reference[rows]
-        time, known = self._times.read(batch.column(self.spec.time))
         check = _Check(self.spec.kind, rows)
-        self._check_time(check, batch.column(self.spec.time), time, known, reference)
+        time = position[rows]
+        if self.spec.time is not None:
+            time = self._read_times(check, batch.column(self.spec.time), reference)
         self._check_fields(check, batch)
         fields = self._fields(batch)
         if check.faults:
@@ -81,10 +82,10 @@ class Kind:
         columns = [batch.column(name) for name in self.spec.fields]
         return pa.RecordBatch.from_arrays(columns, schema=self._schema)
 
-    def _check_time(
-        self, check: "_Check", column: pa.Array, time: Numbers, known: Mask, reference: Numbers | int
-    ) -> None:
+    def _read_times(self, check: "_Check", column: pa.Array, reference: Numbers | int) -> Numbers:
+        """Return the event times, having taken note of those that may not be."""
         name, limits = self.spec.time, self._limits
+        time, known = self._times.read(column)
         check.say(~valid(column), "time_missing", lambda i: f"{name} is null")
         check.say(~known, "time_unreadable", lambda i: f"{name}: {column[i].as_py()!r}")
         out = (time < limits.oldest) | (time > limits.newest)
@@ -92,6 +93,7 @@ class Kind:
         ahead = time - reference
         skew = limits.max_future_skew
         check.say(ahead > skew, "time_in_future", lambda i: f"{name} is {ahead[i]} ms ahead")
+        return time
 
     def _check_fields(self, check: "_Check", batch: pa.RecordBatch) -> None:
         limits = self._limits

@@ -58,9 +58,10 @@ class Readers:
         limits: Limits,
         schema: str | None,
         schema_of: SchemaOf | None,
+        trim: bool = False,
     ) -> None:
         self._source, self._fields, self._limits = source, dict(fields), limits
-        self._schema, self._schema_of = schema, schema_of
+        self._schema, self._schema_of, self._trim = schema, schema_of, trim
         self._known: dict[tuple[Encoding, bytes | None], Reader] = {}
         self._ids: dict[int, Reader | tuple[str, str]] = {}
 
@@ -104,7 +105,7 @@ class Readers:
         if schema is None:
             raise ConfigError(f"{self._source}: records are {encoding} and bring no schema; configure one")
         if encoding == "csv":
-            return CsvLines(self._fields, schema)
+            return CsvLines(self._fields, schema, self._trim)
         return AvroRows(schema, self._fields, self._limits)
 
     def _framed(self, rows: Rows, numbers: Numbers) -> Iterator[tuple[Reader, Numbers]]:

@@ -1,7 +1,8 @@
 """CSV lines to columns: fields are found by their commas, as spans, and converted a column at a time."""
 
 import csv
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -39,13 +40,15 @@ class CsvLines:
     """Reads the wanted fields of lines, found by their names in the header; one that it lacks is null.
 
     A field may be quoted as a whole, with quotes inside doubled; it cannot hold a line break. An empty field
-    is null. `convert.from_texts` says how a field is read by its type. Raises SchemaError for a header that
-    is no CSV, or has a wanted name twice.
+    is null. With `trim`, blanks around a field are not part of it, but for those inside quotes.
+    `convert.from_texts` says how a field is read by its type. Raises SchemaError for a header that is no CSV,
+    or has a wanted name twice.
     """
 
-    def __init__(self, fields: Mapping[str, Wanted], header: bytes) -> None:
+    def __init__(self, fields: Mapping[str, Wanted], header: bytes, trim: bool = False) -> None:
         self._names = _names(header)
         self._fields = dict(fields)
+        self._trim = trim
         for name in fields:
             if self._names.count(name) > 1:
                 raise SchemaError(f"the CSV header has {name!r} more than once: {header[:DETAIL]!r}")
@@ -97,15 +100,21 @@ class CsvLines:
         if name not in self._names:
             nulls = pa.nulls(rows, pa.string() if kind == "time" else ARROW_TYPES[kind])
             return _Column(nulls, nulls, [])
-        texts, wrong = _unquoted(
-            fields.take(pa.array(np.arange(self._names.index(name) * 2, len(fields), step)))
-        )
+        texts = fields.take(pa.array(np.arange(self._names.index(name) * 2, len(fields), step)))
+        texts, wrong = _unquoted(pc.ascii_trim_whitespace(texts) if self._trim else texts)
         if kind == "time":
             return _Column(texts, texts, wrong)
         values, mistyped = from_texts(texts, kind)
         if mistyped is not None:
             wrong.append(("wrong_type", mistyped))
         return _Column(values, texts, wrong)
+
+
+def header_of(columns: Sequence[str]) -> str:
+    """Return the header line of these columns."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(columns)
+    return line.getvalue()
 
 
 def _unquoted(texts: pa.Array) -> tuple[pa.Array, list[tuple[str, Mask]]]:

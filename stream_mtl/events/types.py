@@ -31,18 +31,22 @@ class EventSpec:
 
     `fields` are the columns that are kept, in order, with their types; a field that the writer's schema
     lacks is null. `time` names the field that holds the event time, in `time_unit` (or, for texts,
-    in the strptime format `time_format`, UTC). `where` tells kinds apart that share a source.
-    `required` fields (the chain key, the id) may not be null.
+    in the strptime format `time_format`, UTC); without it, an event's time is its position, as rows that no
+    other event is joined to need none. `where` tells kinds apart that share a source. `required` fields (the
+    chain key, the id) may not be null. `columns` are the names of CSV values that come without a header;
+    with `trim`, blanks around CSV values are not part of them.
     """
 
     kind: str
     source: str
-    time: str
+    time: str | None
     fields: Mapping[str, FieldType]
     time_unit: Literal["s", "ms", "us", "ns"] = "ms"
     time_format: str | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    trim: bool = False
 
     @property
     def schema(self) -> pa.Schema:

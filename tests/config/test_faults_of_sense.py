@@ -151,7 +151,8 @@ TWIN = '[events.view]\nsource = "kafka:clicks"\ntime = "ts"\nafter = "impression
             CTR,
             '[tasks.ctr]\nevent = "impression"',
             'site.toml:24: tasks.ctr.event: "impression" follows nothing; '
-            "name a kind that has `after`: click, conversion",
+            "name a kind that has `after`: click, conversion "
+            "(or drop the other kinds, if these rows bring their labels)",
             id="task_of_the_root",
         ),
         pytest.param(

@@ -7,19 +7,21 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from stream_mtl.config import load
 from stream_mtl.config.sections import Config
 from stream_mtl.config.shape import sections_within
 from stream_mtl.config.show import as_json, as_toml, json_schema
 from stream_mtl.config.values import MASK
+from tests.config import rows
 from tests.config.documents import BASE, documents, edited, loaded, to_toml, written
 
 ENVIRON = {"STREAM_MTL__KAFKA__PASSWORD": "hunter2"}
 
 
-@given(documents())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.one_of(documents(), rows.documents()))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_shown_loads_as_the_same(tmp_path_factory: Any, document: dict[str, Any]) -> None:
     folder = tmp_path_factory.getbasetemp()
     first = loaded(folder, to_toml(document))
@@ -31,8 +33,8 @@ def test_what_is_shown_loads_as_the_same(tmp_path_factory: Any, document: dict[s
         assert as_toml(again) == as_toml(first)
 
 
-@given(documents())
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.one_of(documents(), rows.documents()))
+@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_json_and_toml_show_the_same(tmp_path_factory: Any, document: dict[str, Any]) -> None:
     found = loaded(tmp_path_factory.getbasetemp(), to_toml(document))
     shown = json.loads(as_json(found))
@@ -91,7 +93,7 @@ def test_every_field_named_file_is_masked_and_no_other_path_is() -> None:
 
 def test_the_schema_names_every_key_and_describes_it() -> None:
     schema = json.loads(json_schema())
-    assert schema["required"] == ["chain", "events", "tasks"]
+    assert schema["required"] == ["events", "tasks"]
     assert set(schema["properties"]) == set(Config.model_fields)
     for name, section in schema["$defs"].items():
         assert section["additionalProperties"] is False, name
