@@ -118,6 +118,13 @@ def _before(config: Config) -> Iterator[Problem]:
             yield Problem(("events", name), text)
 
 
+def _time_format(config: Config) -> Iterator[Problem]:
+    for name, event in config.events.items():
+        if event.time is None and event.time_format is not None:
+            text = "means nothing without `time`; add it, or drop this"
+            yield Problem(("events", name, "time_format"), text)
+
+
 def _told_apart(config: Config) -> Iterator[Problem]:
     for (one, first), (two, second) in combinations(config.events.items(), 2):
         if first.source != second.source:
@@ -290,6 +297,7 @@ RULES: tuple[Rule, ...] = (
     _after,
     _children,
     _before,
+    _time_format,
     _told_apart,
     formats.files_alone,
     formats.one_format,

@@ -40,12 +40,12 @@ def one_format(config: Config) -> Iterator[Problem]:
 def fitting_format(config: Config) -> Iterator[Problem]:
     """A format may not contradict the name of the files, nor the other options."""
     for name, event in config.events.items():
-        named = encoding(File(event.source.partition(":")[2])) if _is_file(event) else None
+        files = File(event.source.partition(":")[2])
+        named = encoding(files) if _is_file(event) else None
         given = ENCODINGS.get(event.format or "")
         if named and given and named != given:
-            yield Problem(
-                ("events", name, "format"), f'"{event.source}" says another format; drop one of them'
-            )
+            text = f'the files are named for another format ("{files.name}"); drop it, or rename them'
+            yield Problem(("events", name, "format"), text)
         for option in ("columns", "trim"):
             if getattr(event, option) and (named or given or "csv") != "csv":
                 yield Problem(("events", name, option), "is for CSV files only; drop it")

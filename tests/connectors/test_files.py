@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_mtl.connectors.base import Format
 from stream_mtl.connectors.files import FileSource
+from stream_mtl.connectors.folders import FileFormat
 from stream_mtl.connectors.lines import LineReader
 from stream_mtl.errors import ConfigError, DataError, PositionOutOfRange
 from stream_mtl.testing import drain, values
@@ -124,6 +126,49 @@ def test_a_glob_that_names_a_file_of_no_known_format_is_an_error(open_source, tm
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     with pytest.raises(ConfigError, match=r"a\.parquet"):
         open_source("s", tmp_path / "*.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "encoding"),
+    [
+        ("a.data", b"n\n1\n2\n", "csv"),
+        ("a.data.gz", gzip.compress(b"n\n1\n2\n", mtime=0), "csv"),
+        ("a", b"1\n2\n", "json"),
+        ("a.2024-01-01", container(2), "avro-container"),
+    ],
+)
+def test_a_file_whose_name_says_nothing_is_read_as_is_said_of_it(open_source, tmp_path, name, data, encoding):
+    (tmp_path / name).write_bytes(data)
+    for pattern in (tmp_path, tmp_path / "a*", tmp_path / name):
+        (batch,) = drain(open_source("s", pattern, format=FileFormat(encoding)))
+        assert (batch.format.encoding, batch.next) == (encoding, 2)
+        assert encoding == "avro-container" or values([batch]) == [b"1", b"2"]
+    if name != "a":
+        with pytest.raises(ConfigError, match='format = "csv"'):
+            open_source("s", tmp_path / "a*")
+
+
+def test_a_name_that_says_its_format_is_believed(open_source, tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b"1\n")
+    (tmp_path / "b.data").write_bytes(b"n\n2\n")
+    batches = drain(open_source("s", tmp_path, format=FileFormat("csv")))
+    assert [(batch.format.encoding, values([batch])) for batch in batches] == [
+        ("json", [b"1"]),
+        ("csv", [b"2"]),
+    ]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_a_csv_file_without_a_header_is_rows_from_its_first_line_on(open_source, tmp_path, chunk):
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf1,2\n\n3,4\n")
+    (tmp_path / "b.csv").write_bytes(b"5,6\n")
+    source = open_source("s", tmp_path, format=FileFormat(header=False), chunk=chunk)
+    batches = drain(source)
+    assert {batch.format for batch in batches} == {Format("csv")}
+    assert values(batches) == [b"1,2", b"3,4", b"5,6"]
+    assert np.concatenate([batch.positions for batch in batches]).tolist() == [0, 2, 3]
+    source.seek({0: 3})
+    assert lines(source) == [b"5,6"]
 
 
 def test_a_blank_line_takes_a_position_and_is_no_record(open_source, tmp_path):

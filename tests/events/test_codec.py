@@ -200,6 +200,8 @@ def test_a_record_that_two_kinds_want_is_an_event_of_both_and_may_be_bad_for_one
         [EventSpec("a", "s", "ts", {"x": "long"}, required=("y",))],
         [EventSpec("a", "s", "ts", {"ts": "array<long>"})],
         [EventSpec("a", "s", "ts", {}, time_format="%Q")],
+        [EventSpec("a", "s", "ts", {}, columns=("ts",)), EventSpec("b", "s", "ts", {})],
+        [EventSpec("a", "s", "ts", {}, trim=True), EventSpec("b", "s", "ts", {})],
     ],
 )
 def test_specs_that_cannot_be_are_refused(specs):
@@ -236,6 +238,22 @@ def test_a_csv_source_without_header_takes_the_one_that_is_configured():
     assert decode([spec], batch, schemas={"s": "a,ts"}).events[0].fields.to_pydict() == {"a": [1]}
     with pytest.raises(ConfigError, match="bring no schema"):
         decode([spec], batch)
+
+
+def test_columns_of_a_spec_are_the_header_of_its_source_and_blanks_are_trimmed():
+    spec = EventSpec("k", "s", "ts", {"a-b": "string"}, columns=("a-b", "ts"), trim=True)
+    arrivals = decode([spec], records([b" x, 2", b"|remark", b" , 3"], "csv"), schemas={"s": "not,this"})
+    assert arrivals.events[0].fields.to_pydict() == {"a-b": ["x", None]}
+    assert faults(arrivals) == [(101, "wrong_columns", "k")]
+
+
+def test_the_time_of_an_event_without_one_is_its_position():
+    spec = EventSpec("k", "s", None, {"a": "long"}, where={"b": 1})
+    values = rows({"b": 1, "a": 5}, {"b": 2}, {"b": 1, "a": "x"}, {"b": 1, "a": 7})
+    arrivals = decode([spec], records(values))
+    (events,) = arrivals.events
+    assert events.time.tolist() == events.position.tolist() == [100, 103]
+    assert (faults(arrivals), arrivals.ignored) == ([(102, "wrong_type", None)], 1)
 
 
 # every record, once

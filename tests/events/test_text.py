@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mtl.errors import SchemaError
-from stream_mtl.events.table import CsvLines
+from stream_mtl.events.table import CsvLines, header_of
 from stream_mtl.events.text import JsonTexts
 from stream_mtl.events.types import ARROW_TYPES
 
@@ -212,16 +212,21 @@ def field_by_hand(name, text):
     return value
 
 
-def line_by_hand(line):
+BLANKS = " \t\n\v\f\r"
+
+
+def line_by_hand(line, trim=False):
     """Judge one CSV line field by field: the row, or None."""
+    blanks = f"[{BLANKS}]*" if trim else ""
     try:
         text = line.decode()
-        field = r'"(?:[^"]|"")*"|[^",]*'
+        field = rf'{blanks}"(?:[^"]|"")*"{blanks}|[^",]*'
         if not re.fullmatch(f"(?:{field})(?:,(?:{field}))*", text, re.DOTALL):
             return None
         fields = [match[1] for match in re.finditer(rf"(?:^|,)({field})", text, re.DOTALL)]
         if len(fields) != len(FIELDS):
             return None
+        fields = [f.strip(BLANKS) if trim else f for f in fields]
         texts = [f[1:-1].replace('""', '"') if f.startswith('"') else f for f in fields]
         return {name: field_by_hand(name, text) for name, text in zip(FIELDS, texts, strict=True)}
     except ValueError:
@@ -252,6 +257,8 @@ def csv_lines(draw):
             text = '"' + text.replace('"', '""') + '"'
         elif how == 1 and name == "s":
             text = '"a,""b"""'
+        if draw(st.integers(0, 5)) == 0:
+            text = draw(st.sampled_from([" ", "\t "])) + text + draw(st.sampled_from(["", "  "]))
         fields.append(text)
     line = ",".join(fields).encode()
     if draw(st.integers(0, 19)) == 0:
@@ -262,10 +269,15 @@ def csv_lines(draw):
 
 
 @settings(max_examples=300, deadline=None)
-@given(lines=st.lists(csv_lines(), max_size=8), between=st.sampled_from([b"\n", b"", b'",\n', b"\r\n"]))
-def test_a_csv_line_is_read_as_field_by_field_whatever_its_neighbours(lines, between):
-    good, bad = decode(CsvLines(FIELDS, ALL), lines, between)
-    assert good == {row: value for row, line in enumerate(lines) if (value := line_by_hand(line)) is not None}
+@given(
+    lines=st.lists(csv_lines(), max_size=8),
+    between=st.sampled_from([b"\n", b"", b'",\n', b"\r\n"]),
+    trim=st.booleans(),
+)
+def test_a_csv_line_is_read_as_field_by_field_whatever_its_neighbours(lines, between, trim):
+    good, bad = decode(CsvLines(FIELDS, ALL, trim), lines, between)
+    by_hand = {row: line_by_hand(line, trim) for row, line in enumerate(lines)}
+    assert good == {row: value for row, value in by_hand.items() if value is not None}
     assert set(bad.values()) <= {"not_utf8", "bad_quotes", "wrong_columns", "wrong_type"}
 
 
@@ -297,6 +309,21 @@ def test_a_csv_line_never_lends_a_field_to_its_neighbour():
 def test_csv_fields_are_found_by_name_and_those_not_in_the_header_are_null():
     reader = CsvLines({"b": "long", "none": "array<long>", "t": "time", "a": "string"}, b'"a", b ,t')
     assert one(reader, b"x,1,2019-10-01") == {"b": 1, "none": None, "t": "2019-10-01", "a": "x"}
+
+
+@pytest.mark.parametrize(("trim", "texts"), [(True, ["x y", " z ", None]), (False, [" x y", None, "  "])])
+def test_blanks_around_a_csv_value_belong_to_it_unless_they_are_trimmed(trim, texts):
+    reader = CsvLines({"a": "string", "b": "string", "c": "string"}, b"a,b,c", trim)
+    line = b' x y, " z " ,  ' if trim else b" x y,,  "
+    assert one(reader, line) == dict(zip("abc", texts, strict=True))
+
+
+@pytest.mark.parametrize("names", [["a", "b c", "d-e"], ['say "x"', "f,g"], ["é"]])
+def test_a_header_is_made_of_the_names_of_columns(names):
+    reader = CsvLines(dict.fromkeys(names, "long"), header_of(names).encode())
+    assert one(reader, b",".join(b"%d" % i for i in range(len(names)))) == dict(
+        zip(names, range(len(names)), strict=True)
+    )
 
 
 def test_a_csv_field_that_is_not_wanted_may_be_anything():
