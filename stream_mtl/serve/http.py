@@ -1,0 +1,212 @@
+"""Scores over HTTP: the routes, their limits, and what is said when something is wrong."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from time import perf_counter
+from typing import Any, Final, TypeAlias, cast
+
+import msgspec
+import structlog
+from litestar import Litestar, Request, Response, get, post
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException, InternalServerException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import HTTPScope, Message, Scope
+from prometheus_client.exposition import choose_encoder
+
+from stream_mtl.clock import SECOND, Clock, Millis, system_clock
+from stream_mtl.errors import Unavailable
+from stream_mtl.serve.log import ScoreLog
+from stream_mtl.serve.metrics import Metrics, age_seconds
+from stream_mtl.serve.openapi import PROBLEM, ProblemDetails, Readiness, ReloadProblem, document
+from stream_mtl.serve.reload import Reloader
+from stream_mtl.serve.requests import Messages, Refused
+from stream_mtl.serve.scorer import Scorer
+from stream_mtl.serve.tokens import Tokens
+
+Asking: TypeAlias = Request[Any, Any, State]
+
+_JSON: Final = "application/json"
+_ROUTES: Final = frozenset({"/score", "/healthz", "/readyz", "/metrics", "/openapi.json"})
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_STATUS: Final[Mapping[str, HTTPStatus]] = {
+    "wrong": HTTPStatus.BAD_REQUEST,
+    "too_many": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What answers, and what it needs; started and closed with the application."""
+
+    scorer: Scorer
+    reloader: Reloader
+    messages: Messages
+    log: ScoreLog | None = None
+    tokens: Tokens | None = None  # None: anyone may ask
+    clock: Clock = system_clock
+
+
+def application(service: Service, max_body: int = 1 << 20, timeout: Millis = 5 * SECOND) -> Litestar:
+    """Return the application: a body has at most `max_body` bytes, and `timeout` to arrive.
+
+    Every request is answered in the event loop without a pause, so they are served one after the other.
+    `state.draining`, when it is set, makes the application say that it is not ready; it goes on answering.
+    """
+    metrics = Metrics(service.scorer, service.reloader, service.log, service.clock)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        _start(service)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(_close, service)
+
+    async def count(message: Message, scope: Scope) -> None:
+        if message["type"] == "http.response.start":
+            method = cast(HTTPScope, scope)["method"]
+            metrics.requests.labels(*_labels(scope["path"], method), message["status"]).inc()
+
+    return Litestar(
+        [_score(service, metrics, timeout), *_looks(service, metrics)],
+        lifespan=[lifespan],
+        before_send=[count],
+        exception_handlers={HTTPException: _refuse, Exception: _fail},
+        request_max_body_size=max_body,
+        state=State({"draining": False}),
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _start(service: Service) -> None:
+    service.reloader.start()
+    if service.log is not None:
+        service.log.start()
+
+
+def _close(service: Service) -> None:
+    service.reloader.close()
+    if service.log is not None:
+        service.log.close()
+
+
+def _score(service: Service, metrics: Metrics, timeout: Millis) -> HTTPRouteHandler:
+    @post("/score", status_code=HTTPStatus.OK)
+    async def score(request: Asking) -> Response[bytes]:
+        with metrics.inflight.track_inprogress():
+            _admit(service.tokens, request)
+            body = await _body(request, timeout)
+            begun = perf_counter()
+            answer = _answer(service, metrics, body)
+            metrics.duration.observe(perf_counter() - begun)
+            return answer
+
+    return score
+
+
+def _answer(service: Service, metrics: Metrics, body: bytes) -> Response[bytes]:
+    asked = service.messages.read(body)
+    if isinstance(asked, Refused):
+        return _problem(_STATUS[asked.reason], asked.detail)
+    try:
+        scores = service.scorer.score(asked.fields)
+    except Unavailable as error:
+        wait = max(1, service.reloader.poll_every // SECOND)
+        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": str(wait)})
+    metrics.scored(scores)
+    answer = service.messages.respond(asked, scores)
+    if service.log is not None:
+        service.log.add(asked, answer)
+    return Response(service.messages.write(answer), media_type=_JSON)
+
+
+def _admit(tokens: Tokens | None, request: Asking) -> None:
+    if tokens is not None and not tokens.accepts(request.headers.get("authorization")):
+        raise HTTPException(
+            "a token is needed: Authorization: Bearer TOKEN",
+            status_code=HTTPStatus.UNAUTHORIZED,
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+async def _body(request: Asking, timeout: Millis) -> bytes:
+    try:
+        async with asyncio.timeout(timeout / 1_000):
+            return await request.body()
+    except TimeoutError as error:
+        text = f"the body did not come within {timeout} ms; send it again"
+        raise HTTPException(text, status_code=HTTPStatus.REQUEST_TIMEOUT) from error
+    except RequestEntityTooLarge as error:
+        most = request.route_handler.resolve_request_max_body_size()
+        text = f"a body has at most {most} bytes; ask in parts"
+        raise HTTPException(text, status_code=error.status_code) from error
+    except InternalServerException as error:  # Litestar's word for a client who has gone
+        text = "the client went away before its request was whole"
+        raise HTTPException(text, status_code=HTTPStatus.BAD_REQUEST) from error
+
+
+def _looks(service: Service, metrics: Metrics) -> list[HTTPRouteHandler]:
+    described = msgspec.json.encode(document(service.messages, service.tokens is not None))
+
+    @get("/healthz", media_type="text/plain", sync_to_thread=False)
+    def healthz() -> str:
+        return "alive\n"
+
+    @get("/readyz", sync_to_thread=False)
+    def readyz(request: Asking) -> Response[bytes]:
+        found = _readiness(service, request.app.state.draining)
+        status = HTTPStatus.OK if found.ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return Response(msgspec.json.encode(found), status_code=status, media_type=_JSON)
+
+    @get("/metrics", sync_to_thread=False)
+    def read_metrics(request: Asking) -> Response[bytes]:
+        encode, media = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(metrics.registry), headers={"Content-Type": media})
+
+    @get("/openapi.json", sync_to_thread=False)
+    def openapi() -> Response[bytes]:
+        return Response(described, media_type=_JSON)
+
+    return [healthz, readyz, read_metrics, openapi]
+
+
+def _readiness(service: Service, draining: bool) -> Readiness:
+    loaded, problem = service.scorer.loaded, service.reloader.problem
+    return Readiness(
+        ready=loaded is not None and not draining,
+        draining=draining,
+        snapshot=None if loaded is None else loaded.version,
+        age_seconds=None if loaded is None else age_seconds(service.clock(), loaded.manifest.learned.upto),
+        problem=None
+        if problem is None
+        else ReloadProblem(problem.version, problem.reason, problem.detail, problem.time),
+    )
+
+
+def _refuse(request: Asking, error: HTTPException) -> Response[bytes]:
+    return _problem(HTTPStatus(error.status_code), error.detail, error.headers)
+
+
+def _fail(request: Asking, error: Exception) -> Response[bytes]:
+    structlog.get_logger().error(
+        "request_failed", route=_labels(request.url.path, request.method)[0], exc_info=error
+    )
+    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the scorer failed; its own log says how")
+
+
+def _problem(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> Response[bytes]:
+    body = msgspec.json.encode(ProblemDetails(status.phrase, status, detail))
+    return Response(body, status_code=status, media_type=PROBLEM, headers=dict(headers or {}))
+
+
+def _labels(path: str, method: str) -> tuple[str, str]:
+    """Return route and method as a metric may be labelled with them: from a closed set, whatever is asked."""
+    route = path.rstrip("/")
+    return route if route in _ROUTES else "other", method if method in _METHODS else "other"
