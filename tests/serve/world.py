@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stream_mtl.clock import system_clock
 from stream_mtl.learn.learner import Learner
 from stream_mtl.learn.recipe import Recipe
 from stream_mtl.learn.sharing import ModelOptions
@@ -94,7 +93,3 @@ def point(folder: Path, version: int) -> None:
 
 def remove(folder: Path, version: int) -> None:
     shutil.rmtree(folder / f"{version:06d}")
-
-
-def clock() -> int:
-    return system_clock()
