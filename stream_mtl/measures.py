@@ -209,6 +209,11 @@ def explained(sums: ValueSums) -> float | None:
     return 1 - float(sums.squared_error) / spread if spread > 0 else None
 
 
+def since(now: Mapping[str, Sums], before: Mapping[str, Sums]) -> dict[str, Sums]:
+    """Return, by name, what was added to the sums since then."""
+    return {name: sums - before[name] for name, sums in now.items()}  # type: ignore[operator]
+
+
 def base_log_loss(sums: BinarySums) -> float | None:
     """Return the log loss of the rate of these same examples, predicted for each: what a model has to beat."""
     rate = positive_rate(sums)

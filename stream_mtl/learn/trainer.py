@@ -5,7 +5,7 @@ measured does not depend on how the log was cut. The state between any two calls
 takes it back goes on as if nothing had happened, bit for bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,10 +52,17 @@ class Trainer:
         """How many predictions wait for a label."""
         return self._segment.waiting
 
-    def take(self, transitions: Transitions, partition: int = 0, truth: Truth | None = None) -> list[Stepped]:
+    def take(
+        self,
+        transitions: Transitions,
+        partition: int = 0,
+        truth: Truth | None = None,
+        after: Callable[[Stepped], None] = lambda stepped: None,
+    ) -> list[Stepped]:
         """Go on by a batch of transitions of one joiner partition, and return the steps taken.
 
-        `truth`, the final labels of the whole log, is for the oracle. Raises what `Plan.emit` raises.
+        `truth`, the final labels of the whole log, is for the oracle. `after` is called behind every step: then
+        weights and measures are those of this step, however the log is cut. Raises what `Plan.emit` raises.
         """
         examples = self.recipe.plan.emit(transitions, truth)
         block = Block(self.recipe, transitions, partition)
@@ -70,6 +77,7 @@ class Trainer:
                 upto = int(examples.telling[stop - 1]) + 1
                 self._segment.observe(block, row, upto, self.learner.predict)
                 steps.append(Stepped(self._step(), upto))
+                after(steps[-1])
                 row = upto
         self._segment.observe(block, row, len(transitions), self.learner.predict)
         return steps

@@ -65,7 +65,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     recipe: dict[str, str]  # fingerprint of features, tasks, methods, model, seed
     chain: str  # fingerprint of the log of transitions
     learned: Learned
-    metrics: dict[str, dict[str, float | None]]  # per output: prequential, for the life of the stream
+    metrics: dict[
+        str, dict[str, dict[str, float | None]]
+    ]  # "life", "recent" (since the parent) -> output -> value
     made: dict[str, Any] = {}  # what varies between writers
 
 

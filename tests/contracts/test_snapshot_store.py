@@ -33,7 +33,7 @@ def snapshot(version: int, weight: float = 1.0, **made: Any) -> Snapshot:
         recipe={"model": "m"},
         chain="c",
         learned=learned,
-        metrics={"ctr": {"auc": 0.5, "log_loss": None}},
+        metrics={"life": {"ctr": {"auc": 0.5, "log_loss": None}}},
         made=made,
     )
     return Snapshot(manifest, weights)
@@ -51,7 +51,7 @@ def test_what_is_opened_is_what_was_put(opened: Open) -> None:
     found = opened().open(1)
     assert opened().latest() == 1
     assert found.manifest.learned.positions == (Position(0, 1, 3),)
-    assert found.manifest.metrics == {"ctr": {"auc": 0.5, "log_loss": None}}
+    assert found.manifest.metrics == {"life": {"ctr": {"auc": 0.5, "log_loss": None}}}
     assert found.weights["b"].tolist() == [[2.0] * 3] * 2
     assert found.weights["a"].dtype == np.int64
 

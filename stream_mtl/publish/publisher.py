@@ -1,0 +1,73 @@
+"""From a learner's cut to a snapshot in the store; a store that is away costs snapshots, not the learner."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stream_mtl.errors import Unavailable
+from stream_mtl.learn.worker import Cut, Place
+from stream_mtl.measures import Sums, reading
+from stream_mtl.publish.snapshot import Learned, Manifest, Position, Snapshot
+from stream_mtl.publish.store import SnapshotStore, unsealed
+
+
+class Publisher:
+    """Puts cuts into a store. What the store did not take is tried again, unless a newer one has come by then."""
+
+    def __init__(
+        self, store: SnapshotStore, keep: int, made: Callable[[], Mapping[str, Any]], partition: int = 0
+    ) -> None:
+        self._store, self._keep, self._made, self._partition = store, keep, made, partition
+        self._unsent: Snapshot | None = None
+        self.published: Manifest | None = None  # the last one
+        self.failures = 0  # puts that the store did not take
+        self.problem: str | None = None  # why it does not take them now
+
+    def publish(self, cut: Cut) -> None:
+        """Put a cut, or hold it for `retry`. Raises StateError for one that may not be published."""
+        self._unsent = snapshot_of(cut, self._partition, self._made())
+        self.retry()
+
+    def retry(self) -> None:
+        """Put what the store did not take, if anything."""
+        if self._unsent is None:
+            return
+        try:
+            self._store.put(self._unsent)
+            self._store.prune(self._keep)
+        except Unavailable as error:
+            self.failures += 1
+            self.problem = str(error)
+            return
+        self.published, self._unsent, self.problem = self._unsent.manifest, None, None
+
+
+def snapshot_of(cut: Cut, partition: int, made: Mapping[str, Any]) -> Snapshot:
+    """Return a cut as a snapshot."""
+    tally = cut.tally
+    learned = Learned(
+        steps=tally["steps"],
+        examples=tally["examples"],
+        told=dict(tally["told"]),
+        upto=tally["upto"],
+        since=(_position(partition, cut.since),),
+        positions=(_position(partition, cut.place),),
+    )
+    manifest = Manifest(
+        version=cut.version,
+        parent=cut.parent,
+        weights=unsealed(),
+        recipe=dict(cut.recipe),
+        chain=cut.chain,
+        learned=learned,
+        metrics={"life": _readings(cut.life), "recent": _readings(cut.recent)},
+        made=dict(made),
+    )
+    return Snapshot(manifest, cut.weights)
+
+
+def _position(partition: int, place: Place) -> Position:
+    return Position(partition, *place)
+
+
+def _readings(sums: Mapping[str, Sums]) -> dict[str, dict[str, float | None]]:
+    return {name: reading(one) for name, one in sums.items()}
