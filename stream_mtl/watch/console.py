@@ -1,0 +1,74 @@
+"""A report on the terminal: the same tables, without the charts."""
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from stream_mtl.watch.parts import Report
+from stream_mtl.watch.tables import (
+    Table,
+    TextCell,
+    accounts_table,
+    label_table,
+    snapshots_table,
+    value_table,
+)
+
+STYLES = {"": "", "quiet": "dim", "good": "green", "fair": "yellow", "poor": "red"}
+"""How a tone looks."""
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the report."""
+    for part in _parts(report):
+        console.print(part)
+
+
+def as_rich(table: Table, title: str = "") -> RichTable:
+    """Return a table as rich draws it."""
+    made = RichTable(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    made.show_edge = False
+    for i, column in enumerate(table.columns):
+        made.add_column(column.text, justify="right" if i else "left", overflow="fold")
+    for row in table.rows:
+        made.add_row(*map(cell_text, row))
+    return made
+
+
+def cell_text(cell: TextCell) -> Text:
+    """Return what stands in a cell, in the style of its tone."""
+    return Text(cell.text, style=STYLES[cell.tone])
+
+
+def _parts(report: Report) -> Iterator[RenderableType]:
+    facts = [
+        Text.assemble((fact.value, "bold"), f" {fact.label}", (_note(fact.note), "dim"))
+        for fact in report.facts
+    ]
+    yield Panel(Group(Text(report.subtitle, style="dim"), *facts), title=report.title, title_align="left")
+    for title, table in _tables(report):
+        if table.rows:
+            yield as_rich(table, title)
+    if report.tasks:
+        yield Text(
+            "calibration: predicted / observed, above 1 promises too much; norm. entropy: below 1 beats the base rate",
+            "dim",
+        )
+    yield from (Text(f"- {note}", style="dim") for note in report.notes)
+    for step in report.next_steps:
+        yield Text.assemble("\n", step.text, "\n", (f"  {step.command}", "cyan") if step.command else "")
+
+
+def _tables(report: Report) -> Iterator[tuple[str, Table]]:
+    yield "Was it right", label_table(report.tasks)
+    yield "Values", value_table(report.tasks)
+    yield "Accounts", accounts_table(report)
+    yield "Snapshots", snapshots_table(report)
+
+
+def _note(note: str) -> str:
+    return f"  {note}" if note else ""

@@ -1,0 +1,79 @@
+"""How numbers and times are written for people: few digits, UTC, and a dash for what is not defined."""
+
+import math
+from datetime import UTC, datetime, timedelta
+
+from stream_mtl.clock import DAY, HOUR, MINUTE, SECOND, Millis
+
+DASH = "–"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def known(value: float | None) -> float | None:
+    """Return the number; None where it is not finite."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def count(value: float | None) -> str:
+    """Return a whole number: "12,345"."""
+    return DASH if known(value) is None else f"{value:,.0f}"
+
+
+def share(value: float | None) -> str:
+    """Return a share as a percentage of three digits: "3.42 %", "0.0512 %"."""
+    return DASH if known(value) is None else f"{_digits((value or 0) * 100, 3)} %"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return a number with so many digits that mean something: "1.034", "0.06932", "12,345"."""
+    return DASH if known(value) is None else _digits(value or 0, digits)
+
+
+def brief(value: float | None) -> str:
+    """Return a number in a few characters: "950", "12.3k", "4.5M"."""
+    value = known(value)
+    if value is None:
+        return DASH
+    for least, unit, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= least:
+            return f"{_digits(value / unit, 3)}{letter}"
+    return count(value) if float(value).is_integer() else _digits(value, 3)
+
+
+def moment(time: Millis | None) -> str:
+    """Return an instant: "2026-03-05 14:00"; seconds only where there are some."""
+    if time is None:
+        return DASH
+    at = at_utc(time)
+    return f"{at:%Y-%m-%d %H:%M:%S}" if at.second else f"{at:%Y-%m-%d %H:%M}"
+
+
+def lapse(time: Millis | None) -> str:
+    """Return a length of time by its two greatest units: "2 d 3 h", "4 min 10 s", "35 ms"."""
+    if time is None:
+        return DASH
+    if time < SECOND:
+        return f"{time} ms"
+    parts: list[str] = []
+    for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s")):
+        whole, time = divmod(time, unit)
+        if whole or parts:
+            parts.append(f"{whole} {name}" if whole else "")
+    return " ".join(part for part in parts[:2] if part)
+
+
+def at_utc(time: Millis) -> datetime:
+    """Return an instant as a date and time; what is beyond the calendar stands at its edge."""
+    try:
+        return _EPOCH + timedelta(milliseconds=time)
+    except OverflowError:
+        edge = datetime.max if time > 0 else datetime.min
+        return edge.replace(tzinfo=UTC)
+
+
+def _digits(value: float, digits: int) -> str:
+    if value == 0:
+        return "0"
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:,.{min(max(places, 0), 8)}f}"
