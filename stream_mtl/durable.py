@@ -1,9 +1,13 @@
-"""Files that are there whole or not at all: write beside, sync, rename, sync the folder."""
+"""Files that are there whole or not at all, and folders that one process owns alone."""
 
+import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
+
+from stream_mtl.errors import Fenced
 
 Bytes: TypeAlias = bytes | memoryview
 
@@ -37,3 +41,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Own a folder as long as this lasts; the claim dies with the process. Raises Fenced if another one has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Fenced(
+                f"{folder}: another process works there; end it first, or give this one another folder"
+            ) from None
+        yield

@@ -16,6 +16,7 @@ from stream_mtl.events.types import Arrivals, Events, EventSpec, Malformed
 from stream_mtl.join.block import Header, Progress, Tick, merged
 from stream_mtl.join.joiner import Joiner, Partition
 from stream_mtl.join.log import TransitionLog
+from stream_mtl.join.silence import Silence, SilenceOptions
 from stream_mtl.join.spec import ChainSpec
 from stream_mtl.join.state import declaration, restore, save
 from stream_mtl.join.store import StateStore
@@ -31,6 +32,7 @@ class WorkerOptions:
     block_every: Millis = SECOND  # or so long after the last one
     checkpoint_every: Millis = MINUTE
     ahead: Millis = HOUR  # a partition so far in front of the last one is not polled
+    silence: SilenceOptions | None = None  # live only: how long silence is borne; None: for ever
 
 
 class JoinWorker:
@@ -67,6 +69,9 @@ class JoinWorker:
         self._ticks: list[Tick] = []
         self._ended: set[str] = set()
         self._last_block = self._last_checkpoint = clock()
+        self._silence = (
+            None if options.silence is None else Silence(places, options.silence, self._last_block)
+        )
 
     def recover(self) -> int:
         """Go to where the last durable block ended; returns how many records were read again for it.
@@ -98,14 +103,17 @@ class JoinWorker:
         """Poll every source once, join, and commit if it is time. Returns how many records were read."""
         read = 0
         paused = self._ahead()
+        heard = set(paused)
         for name, source in self._sources.items():
             some = source.poll(self._options.poll_rows, frozenset(n for s, n in paused if s == name))
             for records in some:
                 arrivals = self._codec.decode(records)
                 self._admit(arrivals)
                 read += len(records)
+                heard.add((name, records.partition))
             if not some and source.ended() and name not in self._ended:
                 self._end_source(name)
+        self._pass_over_silent(heard)
         self._told += self.joiner.tell()
         self._keep_aside()
         now = self._clock()
@@ -215,7 +223,21 @@ class JoinWorker:
     def tick(self, place: Partition, floor: Millis) -> None:
         """Raise the watermark of a silent partition; the next block says so."""
         self.joiner.watermarks[place].floor(floor)
-        self._ticks.append(Tick(*place, self.joiner.positions[place], floor))
+        position = self.joiner.positions[place]
+        # Ticks of one position act on the same records, so the last, which is the greatest, says it all.
+        self._ticks = [
+            one for one in self._ticks if (one.source, one.partition, one.position) != (*place, position)
+        ]
+        self._ticks.append(Tick(*place, position, floor))
+
+    def _pass_over_silent(self, heard: set[Partition]) -> None:
+        if self._silence is None:
+            return
+        now = self._clock()
+        self._silence.hear(heard, now)
+        marks = {place: self.joiner.watermarks[place].value for place in self.joiner.positions}
+        for place, floor in self._silence.floors(marks, now).items():
+            self.tick(place, floor)
 
     def _ahead(self) -> set[Partition]:
         """Return the partitions that are so far in front of the last one that they wait for it."""
