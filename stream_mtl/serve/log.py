@@ -123,15 +123,14 @@ class ScoreLog:
 
     def _records(self, asked: Asked, answer: ScoreAnswer[Any]) -> list[bytes]:
         keys = list(zip(*asked.fields.select(self._key).to_pydict().values(), strict=True))
+        names = (*self._key, *_FIELDS, *answer.outputs)
+        told = (asked.time, asked.request_id, answer.snapshot)
         records = []
         for place, *scores in map(astuple, answer.scores):
-            key = keys[place]
-            if None in key:
+            if None in keys[place]:
                 self.keyless += 1
-                continue
-            names = (*self._key, *_FIELDS, *answer.outputs)
-            values = (*key, asked.time, asked.request_id, answer.snapshot, *scores)
-            records.append(self._encode(dict(zip(names, values, strict=True))))
+            else:
+                records.append(self._encode(dict(zip(names, (*keys[place], *told, *scores), strict=True))))
         return records
 
 
