@@ -171,7 +171,7 @@ def y_range(series: Sequence[Series], reference: float | None = None) -> Span:
     low, high = max(low, least - reach), min(high, most + reach)
     if reference is not None:
         low, high = min(low, reference), max(high, reference)
-    pad = (high - low) * 0.08 or abs(high) * 0.05 or 0.5
+    pad = max((high - low) * 0.08 or abs(high) * 0.05 or 0.5, abs(high) * 1e-6, 1e-9)
     return low - pad if low < 0 or low - pad > 0 else 0.0, high + pad
 
 

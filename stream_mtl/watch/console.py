@@ -22,20 +22,31 @@ STYLES = {"": "", "quiet": "dim", "good": "green", "fair": "yellow", "poor": "re
 """How a tone looks."""
 
 
+_TERMS = (
+    "calibration: predicted / observed, above 1 promises too much; norm. entropy: below 1 beats the base rate"
+)
+
+WIDE = 110
+"""A terminal narrower than this has short heads, and fewer columns."""
+
+
 def show(report: Report, console: Console) -> None:
     """Print the report."""
-    for part in _parts(report):
+    for part in _parts(report, console.width >= WIDE):
         console.print(part)
 
 
-def as_rich(table: Table, title: str = "") -> RichTable:
+def as_rich(table: Table, title: str = "", wide: bool = True) -> RichTable:
     """Return a table as rich draws it."""
-    made = RichTable(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    made.show_edge = False
-    for i, column in enumerate(table.columns):
-        made.add_column(column.text, justify="right" if i else "left", overflow="fold")
+    made = RichTable(title=f"\n{title}" if title else None, title_justify="left", title_style="bold")
+    made.box, made.show_edge, made.pad_edge, made.collapse_padding = box.SIMPLE_HEAD, False, False, not wide
+    made.padding = (0, 1)
+    kept = [i for i, column in enumerate(table.columns) if wide or column.short is not None]
+    for i in kept:
+        head = table.columns[i].text if wide else table.columns[i].short or table.columns[i].text
+        made.add_column(head, justify="right" if i else "left", overflow="fold", no_wrap=i > 0)
     for row in table.rows:
-        made.add_row(*map(cell_text, row))
+        made.add_row(*(cell_text(row[i]) for i in kept))
     return made
 
 
@@ -44,7 +55,7 @@ def cell_text(cell: TextCell) -> Text:
     return Text(cell.text, style=STYLES[cell.tone])
 
 
-def _parts(report: Report) -> Iterator[RenderableType]:
+def _parts(report: Report, wide: bool) -> Iterator[RenderableType]:
     facts = [
         Text.assemble((fact.value, "bold"), f" {fact.label}", (_note(fact.note), "dim"))
         for fact in report.facts
@@ -52,12 +63,9 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     yield Panel(Group(Text(report.subtitle, style="dim"), *facts), title=report.title, title_align="left")
     for title, table in _tables(report):
         if table.rows:
-            yield as_rich(table, title)
+            yield as_rich(table, title, wide)
     if report.tasks:
-        yield Text(
-            "calibration: predicted / observed, above 1 promises too much; norm. entropy: below 1 beats the base rate",
-            "dim",
-        )
+        yield Text(f"\n{_TERMS}", "dim")
     yield from (Text(f"- {note}", style="dim") for note in report.notes)
     for step in report.next_steps:
         yield Text.assemble("\n", step.text, "\n", (f"  {step.command}", "cyan") if step.command else "")

@@ -11,7 +11,7 @@ from stream_mtl.watch.words import DASH, count, known, moment, number, share
 FATES = ("joined", "duplicate", "conflict", "outside", "late", "orphan", "malformed", "waiting")
 """What becomes of a record; their sum is what was read."""
 
-SHOWN_SNAPSHOTS = 20
+SHOWN_SNAPSHOTS = 12
 
 NO_EXAMPLES = "no final label was told yet"
 
@@ -20,10 +20,11 @@ Tone: TypeAlias = Literal["", "good", "fair", "poor", "quiet"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The head of a column, and what it means."""
+    """The head of a column, what it means, and what stands there where room is short: None, then it is left out."""
 
     text: str
     meaning: str = ""
+    short: str | None = ""  # "": the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +44,22 @@ class Table:
     rows: Sequence[Sequence[TextCell]]
 
 
-CALIBRATION = Column("calibration", "predicted / observed: above 1 promises too much, below 1 too little")
+CALIBRATION = Column(
+    "calibration", "predicted / observed: above 1 promises too much, below 1 too little", "calib."
+)
 
 _COMMON = (
     Column("task"),
     Column("examples", "exposures whose label is final"),
-    Column("observed", "mean of what happened"),
-    Column("predicted", "mean of what was promised"),
+    Column("observed", "mean of what happened", "obs."),
+    Column("predicted", "mean of what was promised", "pred."),
     CALIBRATION,
 )
 _LABEL_COLUMNS = (
     *_COMMON,
-    Column("log loss", "mean surprise at what happened, in nats: less is better"),
-    Column("base rate's", "the log loss of someone who knows the observed rate and nothing else"),
-    Column("norm. entropy", "log loss / base rate's log loss: below 1 beats the base rate"),
+    Column("log loss", "mean surprise at what happened, in nats: less is better", None),
+    Column("base rate's", "the log loss of someone who knows the observed rate and nothing else", None),
+    Column("norm. entropy", "log loss / base rate's log loss: below 1 beats the base rate", "NE"),
     Column("AUC", "how often a positive is ranked above a negative: 0.5 is chance"),
     Column("ECE", "expected calibration error: mean distance of predicted and observed over groups"),
 )
@@ -64,7 +67,9 @@ _VALUE_COLUMNS = (
     *_COMMON,
     Column("MAE", "mean absolute error"),
     Column("RMSE", "root of the mean squared error"),
-    Column("explained", "share of the variance that the predictions explain: 1 is all, 0 a constant's"),
+    Column(
+        "explained", "share of the variance that the predictions explain: 1 is all, 0 a constant's", "expl."
+    ),
 )
 
 
@@ -107,7 +112,7 @@ def value_table(tasks: Sequence[TaskReport]) -> Table:
 
 def accounts_table(report: Report) -> Table:
     """Return what became of the records of every kind."""
-    heads = [Column("records"), Column("read", "the sum of the columns after it"), *map(Column, FATES)]
+    heads = [Column("records"), Column("read", "the sum of the columns after it"), *map(_fate, FATES)]
     return Table(heads, [_account(kind, fates) for kind, fates in report.accounts.items()])
 
 
@@ -118,7 +123,7 @@ def snapshots_table(report: Report) -> Table:
         Column("snapshot"),
         Column("learned up to", "event time, UTC"),
         Column("examples", "exposures that it served and whose label is final"),
-        *(Column(f"{CALIBRATION.text} {task}", CALIBRATION.meaning) for task in tasks),
+        *(Column(f"{CALIBRATION.text} {task}", CALIBRATION.meaning, f"calib. {task}") for task in tasks),
     ]
     return Table(heads, [_snapshot(row, tasks) for row in reversed(report.snapshots[-SHOWN_SNAPSHOTS:])])
 
@@ -169,6 +174,11 @@ def _entropy(reading: Reading) -> TextCell:
     beats = entropy < 1
     why = "beats the base rate" if beats else "the base rate alone does better"
     return TextCell(number(entropy), why, "good" if beats else "poor")
+
+
+def _fate(fate: str) -> Column:
+    short = {"duplicate": "dup.", "conflict": "confl.", "malformed": "malf."}
+    return Column(fate, short=short.get(fate, ""))
 
 
 def _account(kind: str, fates: Mapping[str, int]) -> list[TextCell]:

@@ -136,8 +136,8 @@ def test_labels_and_values_have_their_own_tables() -> None:
 
 def test_the_newest_snapshots_come_first_and_the_rest_is_counted() -> None:
     rows = snapshots_table(sample()).rows
-    assert [row[0].text for row in rows] == [str(n) for n in range(24, 4, -1)]
-    assert "and 4 before them." in parsed(sample()).texts
+    assert [row[0].text for row in rows] == [str(n) for n in range(24, 12, -1)]
+    assert "and 12 before them." in parsed(sample()).texts
 
 
 @pytest.mark.parametrize(
