@@ -1,6 +1,5 @@
 """The log of served scores: every score that was given becomes an event, and none of them delays an answer."""
 
-import contextlib
 import threading
 import time
 from collections import deque
@@ -71,11 +70,10 @@ class ScoreLog:
         while not self.write() and tries < _LAST_TRIES:
             time.sleep(_PAUSE)
             tries += 1
-        with contextlib.suppress(Unavailable):
+        if self.waiting:
+            self._lose()
+        else:
             self._sink.close()
-        if lost := self.waiting:
-            self.dropped += lost
-            structlog.get_logger().error("scores_lost", records=lost, failures=self.failures)
 
     def add(self, asked: Asked, answer: ScoreAnswer[Any]) -> None:
         """Take an answer. It never blocks; called from one thread at a time."""
@@ -108,6 +106,12 @@ class ScoreLog:
             self._sink.close()
             self.written += self._unsure
             self._unsure = 0
+
+    def _lose(self) -> None:
+        structlog.get_logger().error("scores_lost", records=self.waiting, failures=self.failures)
+        self.dropped += self.waiting
+        self._waiting.clear()
+        self._unsure = 0
 
     def _fail(self, error: Unavailable) -> None:
         self.failures += 1
