@@ -1,6 +1,6 @@
 """A report on the terminal: the same tables, without the charts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from stream_mtl.watch.parts import Report
 from stream_mtl.watch.tables import (
+    Column,
     Table,
     TextCell,
     accounts_table,
@@ -38,15 +39,24 @@ def show(report: Report, console: Console) -> None:
 
 def as_rich(table: Table, title: str = "", wide: bool = True) -> RichTable:
     """Return a table as rich draws it."""
+    kept = [i for i, column in enumerate(table.columns) if wide or column.short is not None]
+    made = with_heads([table.columns[i] for i in kept], title, wide)
+    for row in table.rows:
+        made.add_row(*(cell_text(row[i]) for i in kept))
+    return made
+
+
+def with_heads(columns: Sequence[Column], title: str = "", wide: bool = True) -> RichTable:
+    """Return a table without rows."""
     made = RichTable(title=f"\n{title}" if title else None, title_justify="left", title_style="bold")
     made.box, made.show_edge, made.pad_edge, made.collapse_padding = box.SIMPLE_HEAD, False, False, not wide
     made.padding = (0, 1)
-    kept = [i for i, column in enumerate(table.columns) if wide or column.short is not None]
-    for i in kept:
-        head = table.columns[i].text if wide else table.columns[i].short or table.columns[i].text
-        made.add_column(head, justify="right" if i else "left", overflow="fold", no_wrap=i > 0)
-    for row in table.rows:
-        made.add_row(*(cell_text(row[i]) for i in kept))
+    for i, column in enumerate(columns):
+        head = column.text if wide else column.short or column.text
+        if i:
+            made.add_column(head, justify="right", overflow="ellipsis", no_wrap=True)
+        else:
+            made.add_column(head, overflow="fold")
     return made
 
 

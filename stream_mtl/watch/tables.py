@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from stream_mtl.measures import Reading
 from stream_mtl.watch.parts import Report, SnapshotRow, TaskReport
-from stream_mtl.watch.words import DASH, count, known, moment, number, share
+from stream_mtl.watch.words import DASH, count, known, moment, number, ratio, share
 
 FATES = ("joined", "duplicate", "conflict", "outside", "late", "orphan", "malformed", "waiting")
 """What becomes of a record; their sum is what was read."""
@@ -144,7 +144,7 @@ def calibration_cell(calibration: float | None, why: str) -> TextCell:
         "poor": "off by more than 30 %",
     }
     tone = tone_of(calibration)
-    return TextCell(number(calibration), meanings.get(tone, why), tone)
+    return TextCell(ratio(calibration), meanings.get(tone, why), tone)
 
 
 def _named(task: TaskReport, write: Callable[[float | None], str]) -> list[TextCell]:
@@ -170,10 +170,10 @@ def _cell(
 def _entropy(reading: Reading) -> TextCell:
     entropy = known(reading.get("normalised_entropy"))
     if entropy is None:
-        return _cell(reading, "normalised_entropy", number, "all labels are the same")
+        return _cell(reading, "normalised_entropy", ratio, "all labels are the same")
     beats = entropy < 1
     why = "beats the base rate" if beats else "the base rate alone does better"
-    return TextCell(number(entropy), why, "good" if beats else "poor")
+    return TextCell(ratio(entropy), why, "good" if beats else "poor")
 
 
 def _fate(fate: str) -> Column:

@@ -30,6 +30,12 @@ def number(value: float | None, digits: int = 4) -> str:
     return DASH if known(value) is None else _digits(value or 0, digits)
 
 
+def ratio(value: float | None) -> str:
+    """Return a number near one, so that numbers below each other line up: "0.995", "1.033"."""
+    far = value is not None and abs(value) >= 100
+    return number(value) if far or known(value) is None else f"{value:.3f}"
+
+
 def brief(value: float | None) -> str:
     """Return a number in a few characters: "950", "12.3k", "4.5M"."""
     value = known(value)

@@ -3,7 +3,7 @@
 import pytest
 
 from stream_mtl.clock import DAY, HOUR, MINUTE, SECOND
-from stream_mtl.watch.words import DASH, brief, count, lapse, moment, number, share
+from stream_mtl.watch.words import DASH, brief, count, lapse, moment, number, ratio, share
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,8 @@ from stream_mtl.watch.words import DASH, brief, count, lapse, moment, number, sh
         (number(0.069321), "0.06932"),
         (number(12_345.6), "12,346"),
         (number(-0.5), "-0.5000"),
+        (ratio(0.99543), "0.995"),
+        (ratio(1_234.5), "1,234"),
         (brief(950), "950"),
         (brief(12_345), "12.3k"),
         (brief(4_512_000), "4.51M"),
@@ -33,7 +35,7 @@ def test_a_few_digits_say_enough(text: str, wanted: str) -> None:
     assert text == wanted
 
 
-@pytest.mark.parametrize("write", [count, share, number, brief])
+@pytest.mark.parametrize("write", [count, share, number, ratio, brief])
 def test_what_is_not_defined_is_a_dash(write: object) -> None:
     assert callable(write)
     assert [write(None), write(float("nan")), write(float("inf"))] == [DASH] * 3
