@@ -57,9 +57,11 @@ class Scored:
         )
 
     def split(self, key: Ints) -> Iterator[tuple[int, "Scored"]]:
-        """Give the rows of each value of a key. (n,)"""
-        for value in np.unique(key).tolist():
-            yield value, self.take(key == value)
+        """Give the rows of each value of a key, in their order. (n,)"""
+        order = np.argsort(key, kind="stable")
+        values, first = np.unique(key[order], return_index=True)
+        for value, rows in zip(values.tolist(), np.split(order, first[1:]), strict=False):
+            yield value, self.take(rows)
 
 
 class Ledger:
@@ -101,13 +103,12 @@ class Ledger:
 
     def add(self, scored: Scored, told_before: Millis) -> None:
         """Count examples, or hold them back, and go on to this event time."""
-        if self._held:
-            for cohort, some in scored.split(scored.time // self._width):
-                self._put(self._cohorts.setdefault(cohort, {}), some)
-        elif len(scored):
-            self._put(self._cells, scored)
-            for window in self._windows:
-                self._put_parts(window, scored, told_before)
+        cohort = scored.time // self._width
+        moment = self._ripe(cohort) - 1 if self._held else scored.told
+        ripe = (moment < told_before) | (not self._held)
+        self._count(scored.take(ripe), moment[ripe], told_before)
+        for number, some in scored.take(~ripe).split(cohort[~ripe]):
+            self._put(self._cohorts.setdefault(number, {}), some)
         self._release(told_before)
         self._forget(told_before)
 
@@ -136,16 +137,21 @@ class Ledger:
             for code, some in scored.split(coded.codes):
                 add(cells, Cell(_SLICE + field, coded.values[code]), self._of(some))
 
-    def _put_parts(self, window: Millis, scored: Scored, told_before: Millis) -> None:
-        part = scored.told // _part(window)
-        within = part >= _first_part(window, told_before)
-        for number, some in scored.take(within).split(part[within]):
-            add(self._cells, Cell(_WINDOW + str(window), str(number)), self._of(some))
+    def _count(self, scored: Scored, moment: Ints, told_before: Millis) -> None:
+        """Count examples, each in the part of a window in which its moment lies. (n,)"""
+        if len(scored) == 0:
+            return
+        self._put(self._cells, scored)
+        for window in self._windows:
+            part = moment // _part(window)
+            within = part >= _first_part(window, told_before)
+            for number, some in scored.take(within).split(part[within]):
+                add(self._cells, Cell(_WINDOW + str(window), str(number)), self._of(some))
 
     def _release(self, told_before: Millis) -> None:
         """Count the cohorts whose last label is in, as of the moment at which it had to be."""
         for cohort in sorted(self._cohorts):
-            ripe = (cohort + 1) * self._width + self._life
+            ripe = self._ripe(cohort)
             if ripe > told_before:
                 break
             cells = self._cohorts.pop(cohort)
@@ -162,6 +168,10 @@ class Ledger:
             group = _WINDOW + str(window)
             for cell in [cell for cell in self._cells if cell.group == group and int(cell.name) < first]:
                 del self._cells[cell]
+
+    def _ripe(self, cohort: Any) -> Any:
+        """Return the moment before which the last label of a cohort, or of each of several, is told."""
+        return (cohort + 1) * self._width + self._life
 
     def _of(self, scored: Scored) -> Sums:
         return self._sums.of(scored.served, scored.truth)
