@@ -51,7 +51,7 @@ pre { background: var(--card); border-radius: 6px; padding: 9px 13px; margin: 5p
   th { font-size: 11.5px; } th, td { padding-left: 8px; } }
 @page { margin: 14mm; }
 @media print { body { font-size: 10.5pt; } main { padding: 0; max-width: none; } figure, .card, tr, pre
-  { break-inside: avoid; } h2, h3 { break-after: avoid; } .charts { grid-template-columns: 1fr 1fr; }
+  { break-inside: avoid; } h2, h3, h2 + .cards { break-after: avoid; } .charts { grid-template-columns: 1fr 1fr; }
   .scroll { overflow: visible; } table { font-size: 8.5pt; } th { font-size: 8pt; } th, td { padding-left: 8px; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """
