@@ -125,6 +125,9 @@ class Task(Section):
         description='How late labels are treated: "wait" (to the end), "wait:15m", "fnw", ...',
     )
     weight: float = Field(default=1.0, ge=0, description="The weight of the task's loss.")
+    prior: float = Field(
+        default=0.05, gt=0, lt=1, description="A label's probability before anything was learned."
+    )
     transform: Literal["none", "log1p"] = Field(
         default="none", description="What is done to a value before it is learned."
     )

@@ -32,19 +32,22 @@ class Loaded:
     document: Document
 
 
-def load(file: File, environ: Mapping[str, str], arguments: Iterable[str] = ()) -> Loaded:
+def load(
+    file: File, environ: Mapping[str, str], arguments: Iterable[str] = (), folder: File | None = None
+) -> Loaded:
     """Return the effective configuration: defaults, under the file, under `environ`, under `arguments`.
 
-    Relative paths begin at the file's folder. Raises ConfigError with everything that is wrong, a line each.
+    Relative paths begin at `folder`, which is the file's unless another is given. Raises ConfigError with everything
+    that is wrong, a line each.
     """
-    loaded, problems = examine(file, environ, arguments)
+    loaded, problems = examine(file, environ, arguments, folder)
     if loaded is None:
         raise ConfigError("\n".join(problems))
     return loaded
 
 
 def examine(
-    file: File, environ: Mapping[str, str], arguments: Iterable[str] = ()
+    file: File, environ: Mapping[str, str], arguments: Iterable[str] = (), folder: File | None = None
 ) -> tuple[Loaded | None, list[str]]:
     """Return the configuration, or None and everything that is wrong, each with its place."""
     try:
@@ -52,7 +55,7 @@ def examine(
     except ConfigError as error:
         return None, [str(error)]
     faults = _lay_overrides(made, environ, arguments)
-    config, problems = _validate(made, file.absolute().parent)
+    config, problems = _validate(made, (folder or file.parent).absolute())
     faults += _named_secrets(made)
     problems.sort(key=lambda problem: made.line(problem.path))
     faults += map(made.located, problems)

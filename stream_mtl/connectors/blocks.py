@@ -40,6 +40,11 @@ class BlockReader:
                     raise self._short()
                 return None
 
+    @property
+    def offset(self) -> int:
+        """How many bytes of the file were read."""
+        return self._file.tell()
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()

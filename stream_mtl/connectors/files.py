@@ -73,6 +73,11 @@ class FileSource:
         """Return whether every partition was read to its end, and none is live."""
         return not self._follow and all(log.ended for log in self._logs.values())
 
+    def progress(self) -> tuple[int, int]:
+        """Return how many bytes of the files were read, and how many there are."""
+        parts = [log.progress() for log in self._logs.values()]
+        return sum(read for read, _ in parts), sum(size for _, size in parts)
+
     def close(self) -> None:
         """Close the files."""
         for log in self._logs.values():
@@ -89,6 +94,9 @@ class FileSource:
 
 class _Reader(Protocol):
     rows: int
+
+    @property
+    def offset(self) -> int: ...
 
     def read(self, final: bool) -> Chunk | None: ...
 
@@ -159,6 +167,12 @@ class _Log:
                 f"asked for {position}; were files removed, or is this another folder than before?"
             )
         return None
+
+    def progress(self) -> tuple[int, int]:
+        """Return how many bytes were read, and how many there are."""
+        sizes = [path.stat().st_size if path.exists() else 0 for path in self._files]
+        read = sum(sizes[: self._index]) + (self._reader.offset if self._reader is not None else 0)
+        return read, sum(sizes)
 
     def close(self) -> None:
         """Close the file that is open."""

@@ -59,7 +59,7 @@ class LineReader:
         self._awaits_header = header and encoding == "csv"
         self._carry = np.empty(0, np.uint8)
         self._fresh = True
-        self._file = open_text(path)
+        self._raw, self._file = open_text(path)
 
     def read(self, final: bool) -> Chunk | None:
         """Return the next lines, or None when there are none now.
@@ -75,9 +75,15 @@ class LineReader:
             if chunk is not None and len(chunk.starts):
                 return chunk
 
+    @property
+    def offset(self) -> int:
+        """How many bytes of the file, packed as it may be, were read."""
+        return self._raw.tell()
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        self._raw.close()
 
     def _fill(self) -> tuple[Bytes, bool]:
         held = len(self._carry)
@@ -120,15 +126,17 @@ class LineReader:
         return line
 
 
-def open_text(path: Path) -> gzip.GzipFile | io.FileIO:
-    """Open a text file, unpacking it if its name ends in .gz. Raises DataError if it is not what it says."""
+def open_text(path: Path) -> tuple[io.FileIO, gzip.GzipFile | io.FileIO]:
+    """Open a text file: its bytes, and the same unpacked if its name ends in .gz. Raises DataError."""
     with readable(path):
+        raw = io.FileIO(path)
         if path.suffix != ".gz":
-            return io.FileIO(path)
-        with path.open("rb") as file:
-            if file.read(2) != _GZIP:
-                raise DataError(f"{path}: is no gzip file, though its name says so")
-        return gzip.GzipFile(path)
+            return raw, raw
+        if raw.read(2) != _GZIP:
+            raw.close()
+            raise DataError(f"{path}: is no gzip file, though its name says so")
+        raw.seek(0)
+        return raw, gzip.GzipFile(fileobj=raw)
 
 
 @contextmanager

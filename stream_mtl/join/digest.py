@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stream_mtl.hashing import text_spans
 from stream_mtl.join.transitions import Telling, Transitions
@@ -53,7 +54,9 @@ def _bytes(column: pa.Array) -> dict[str, bytes]:
     """Return a column's content as streams of bytes that can be cut between any two values."""
     valid = column.is_valid().to_numpy(zero_copy_only=False).tobytes()
     if pa.types.is_list(column.type):
-        return {"": "".join(f"{value!r};" for value in column.to_pylist()).encode()}
+        lengths = pc.list_value_length(column.fill_null([])).to_numpy(zero_copy_only=False)
+        items = _bytes(pc.list_flatten(column))
+        return {"": _interleaved(valid, lengths)} | {f".items{part}": some for part, some in items.items()}
     if pa.types.is_string(column.type):
         data, starts, lengths = text_spans(column.fill_null(""))
         text = data[int(starts[0]) : int(starts[0] + lengths.sum())].tobytes()

@@ -84,6 +84,29 @@ class MemoryLog:
         return iter(self.blocks[start:])
 
 
+class PassingLog(MemoryLog):
+    """Blocks that are handed on to one reader and forgotten: for replays of more than memory holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed = 0
+
+    def append(self, header: Header, transitions: Transitions) -> None:
+        """Keep the block until it is taken."""
+        _expect(header.block, self.next())
+        self.blocks.append((header, transitions))
+
+    def take(self) -> list[tuple[Header, Transitions]]:
+        """Return the blocks that were not taken yet."""
+        taken, self.blocks = self.blocks, []
+        self._passed += len(taken)
+        return taken
+
+    def next(self) -> int:
+        """Return the number of blocks so far."""
+        return self._passed + len(self.blocks)
+
+
 class FileLog:
     """A folder of block files, named by number. A file is written beside, synced and renamed: it is whole or not there."""
 

@@ -12,6 +12,7 @@ from stream_mtl.connectors.base import DeadLetter, Source
 from stream_mtl.connectors.letters import DeadLetters
 from stream_mtl.errors import FingerprintMismatch, PositionOutOfRange
 from stream_mtl.events.codec import Codec
+from stream_mtl.events.letters import letters_of
 from stream_mtl.events.types import Arrivals, Events, EventSpec, Malformed
 from stream_mtl.join.block import Header, Progress, Tick, merged
 from stream_mtl.join.joiner import Joiner, Partition
@@ -125,6 +126,11 @@ class JoinWorker:
     def ended(self) -> bool:
         """Return whether every source has come to its end."""
         return len(self._ended) == len(self._sources)
+
+    @property
+    def silent(self) -> frozenset[str]:
+        """The sources that are passed over because they are silent."""
+        return frozenset() if self._silence is None else self._silence.silent
 
     def finish(self) -> None:
         """Tell what the end of input makes known, commit, and checkpoint."""
@@ -254,13 +260,8 @@ class JoinWorker:
 
     def _admit(self, arrivals: Arrivals) -> None:
         self.joiner.admit(arrivals)
-        bad = arrivals.malformed
-        for position, reason, detail, value in zip(
-            bad.position, bad.reason, bad.detail, bad.value, strict=True
-        ):
-            self._letters.add(
-                DeadLetter(arrivals.source, arrivals.partition, int(position), reason, value, detail)
-            )
+        for letter in letters_of(arrivals):
+            self._letters.add(letter)
 
     def _keep_aside(self) -> None:
         """Send records that repeat an id with other fields to the dead letters, as JSON of their fields."""

@@ -63,6 +63,11 @@ def joint_name(task: str) -> str:
     return f"joint.{task}"
 
 
+def products(tasks: Sequence[TaskSpec]) -> tuple[str, ...]:
+    """Return every label that is given another task: what a product along the chain is taught for."""
+    return tuple(task.name for task in tasks if task.given is not None and not task.regression)
+
+
 class Plan:
     """The lessons of some tasks, and the emitter of their examples."""
 

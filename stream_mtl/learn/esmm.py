@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid
 
 from stream_mtl.join.spec import TaskSpec
-from stream_mtl.label.plan import joint_name
+from stream_mtl.label.plan import joint_name, products
 from stream_mtl.learn.independent import Independent
 
 
@@ -19,15 +19,20 @@ class Esmm(Independent):
     """One head a task, and beside it the logit of the product for every label that is given another task."""
 
     def __init__(
-        self, tasks: Sequence[TaskSpec], blocks: Sequence[int], width: int, generator: Generator
+        self,
+        tasks: Sequence[TaskSpec],
+        blocks: Sequence[int],
+        width: int,
+        starts: Sequence[float],
+        generator: Generator,
     ) -> None:
-        super().__init__(tasks, blocks, width, generator)
+        super().__init__(tasks, blocks, width, starts, generator)
         self._paths = {name: path(tasks, name) for name in self.joint(tasks)}
 
     @staticmethod
     def joint(tasks: Sequence[TaskSpec]) -> tuple[str, ...]:
         """Return every label that is given another task."""
-        return tuple(task.name for task in tasks if task.given is not None and not task.regression)
+        return products(tasks)
 
     def forward(self, towers: Tensor) -> dict[str, Tensor]:
         """Return the tasks' logits and those of the products, named "joint.cvr"."""

@@ -12,11 +12,16 @@ from stream_mtl.learn.layers import Heads
 class Relation(Protocol):
     """How the outputs of towers, (B, towers, width), become logits, by lesson, (B,) each.
 
-    A module; `blocks` says which tower each task reads.
+    A module; `blocks` says which tower each task reads, `starts` what each one's output is at first.
     """
 
     def __init__(
-        self, tasks: Sequence[TaskSpec], blocks: Sequence[int], width: int, generator: Generator
+        self,
+        tasks: Sequence[TaskSpec],
+        blocks: Sequence[int],
+        width: int,
+        starts: Sequence[float],
+        generator: Generator,
     ) -> None: ...
 
     @staticmethod
@@ -31,11 +36,16 @@ class Independent(nn.Module):
     """One head a task."""
 
     def __init__(
-        self, tasks: Sequence[TaskSpec], blocks: Sequence[int], width: int, generator: Generator
+        self,
+        tasks: Sequence[TaskSpec],
+        blocks: Sequence[int],
+        width: int,
+        starts: Sequence[float],
+        generator: Generator,
     ) -> None:
         super().__init__()
         self.names = [task.name for task in tasks]
-        self.heads = Heads(blocks, width, generator)
+        self.heads = Heads(blocks, width, starts, generator)
 
     @staticmethod
     def joint(tasks: Sequence[TaskSpec]) -> tuple[str, ...]:

@@ -174,14 +174,19 @@ class Mlp(nn.Module):
 
 
 class Heads(nn.Module):
-    """One logit for each output, read from the block it belongs to: (B, K, width) to (B, outputs)."""
+    """One logit for each output, read from the block it belongs to: (B, K, width) to (B, outputs).
 
-    def __init__(self, blocks: Sequence[int], width: int, generator: Generator) -> None:
+    `starts` are what the outputs are about before anything was learned.
+    """
+
+    def __init__(
+        self, blocks: Sequence[int], width: int, starts: Sequence[float], generator: Generator
+    ) -> None:
         super().__init__()
         bound = 1 / math.sqrt(width)
         shape = len(blocks), width
         self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
-        self.bias = nn.Parameter(torch.empty(len(blocks)).uniform_(-bound, bound, generator=generator))
+        self.bias = nn.Parameter(torch.tensor(starts, dtype=torch.float32))
         self._blocks = None if list(blocks) == list(range(len(blocks))) else list(blocks)
 
     def forward(self, x: Tensor) -> Tensor:

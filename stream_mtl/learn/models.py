@@ -6,6 +6,7 @@
 Every model returns logits; probabilities are made outside.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from stream_mtl.learn.independent import Independent, Relation
 from stream_mtl.learn.layers import ACTIVATIONS, NORMS, Dropout, Heads, LayerOptions, Stack
 from stream_mtl.learn.logistic import logistic
 from stream_mtl.learn.shared_bottom import shared_bottom
-from stream_mtl.learn.sharing import Body, ModelOptions
+from stream_mtl.learn.sharing import PRIOR, Body, ModelOptions
 
 MODELS: Mapping[str, Callable[[int, int, ModelOptions, Generator], Body]] = {
     "logistic": logistic,
@@ -67,7 +68,8 @@ class MultiTaskModel(nn.Module):
         layers = options.layers
         self.sharing = body.sharing
         self.towers = Stack(len(names), body.width, body.towers, layers, generator)
-        self.relation = RELATIONS[options.relation](tasks, blocks, self.towers.width, generator)
+        starts = [_start(task, options) for task in tasks]
+        self.relation = RELATIONS[options.relation](tasks, blocks, self.towers.width, starts, generator)
         self.joint = self.relation.joint(tasks)
         self.auxiliary = nn.ModuleList(
             _Auxiliary(some, tower_of, body, layers, generator)
@@ -108,7 +110,7 @@ class _Auxiliary(nn.Module):
         self._reads = [tower_of[task] for task, _ in wanted]
         self._apart = wanted[0][1].apart
         self.towers = Stack(len(wanted), body.width, body.towers, layers, generator)
-        self.heads = Heads(range(len(wanted)), self.towers.width, generator)
+        self.heads = Heads(range(len(wanted)), self.towers.width, [0.0] * len(wanted), generator)
 
     def forward(self, shared: Tensor) -> list[tuple[tuple[str, str], Tensor]]:
         """Return ((task, name), logit) for each."""
@@ -117,6 +119,12 @@ class _Auxiliary(nn.Module):
         if shared.dim() == 3:
             shared = shared[:, self._reads]
         return list(zip(self._names, self.heads(self.towers(shared)).unbind(1), strict=True))
+
+
+def _start(task: TaskSpec, options: ModelOptions) -> float:
+    """Return what a task's output is before anything was learned: the logit of its prior, of a value 0."""
+    prior = options.priors.get(task.name, PRIOR)
+    return 0.0 if task.regression else math.log(prior) - math.log1p(-prior)
 
 
 def _wanted(auxiliary: Auxiliaries, apart: bool) -> list[tuple[str, Auxiliary]]:

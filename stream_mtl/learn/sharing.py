@@ -7,6 +7,9 @@ from torch import nn
 
 from stream_mtl.learn.layers import LayerOptions
 
+PRIOR = 0.05
+"""What a label's probability is taken for before anything was learned."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
@@ -19,6 +22,9 @@ class ModelOptions:
     outputs: Mapping[str, str] = field(
         default_factory=dict
     )  # task -> tower; a task that is not named has its own
+    priors: Mapping[str, float] = field(
+        default_factory=dict
+    )  # label task -> what is predicted before anything was learned; PRIOR where not named
     norm: str = "layer"  # of NORMS
     activation: str = "relu"  # of ACTIVATIONS
     dropout: float = 0.0

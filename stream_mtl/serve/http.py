@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any, Final, TypeAlias, cast
@@ -26,6 +26,7 @@ from stream_mtl.serve.openapi import PROBLEM, ProblemDetails, Readiness, ReloadP
 from stream_mtl.serve.reload import Reloader
 from stream_mtl.serve.requests import Messages, Refused
 from stream_mtl.serve.scorer import Scorer
+from stream_mtl.serve.timings import Timings
 from stream_mtl.serve.tokens import Tokens
 
 Asking: TypeAlias = Request[Any, Any, State]
@@ -49,6 +50,7 @@ class Service:
     log: ScoreLog | None = None
     tokens: Tokens | None = None  # None: anyone may ask
     clock: Clock = system_clock
+    timings: Timings = field(default_factory=Timings)
 
 
 def application(service: Service, max_body: int = 1 << 20, timeout: Millis = 5 * SECOND) -> Litestar:
@@ -105,7 +107,9 @@ def _score(service: Service, metrics: Metrics, timeout: Millis) -> HTTPRouteHand
             body = await _body(request, timeout)
             begun = perf_counter()
             answer = _answer(service, metrics, body)
-            metrics.duration.observe(perf_counter() - begun)
+            took = perf_counter() - begun
+            metrics.duration.observe(took)
+            service.timings.add(took)
             return answer
 
     return score

@@ -47,9 +47,9 @@ def test_the_choices_of_a_key_are_what_there_is(
 @pytest.mark.parametrize(
     ("section", "options", "not_here"),
     [
-        # The weights of the tasks, how values are learned, and towers stand at each task.
+        # Weights, how values are learned, towers and priors stand at each task.
         (sections.Learn, LearnOptions, {"weights", "values"}),
-        (sections.Model, ModelOptions, {"outputs"}),
+        (sections.Model, ModelOptions, {"outputs", "priors"}),
         (declarations.Task, ValueOptions, set()),
         (declarations.Categorical, features.Categorical, set()),
         (declarations.Sequence, features.Sequence, set()),

@@ -6,11 +6,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from stream_mtl import processes
 from stream_mtl.config.load import load
 from stream_mtl.generate.command import generate_files
 from stream_mtl.join.log import FileLog
 from stream_mtl.join.transitions import Telling
+from stream_mtl.processes.join import join
 
 BUSY = ["impressions=8000", "seed=5", "ctr=0.2", "cvr=0.4", 'conversion_within="6h"', 'duration="12h"']
 FAULTY = ["duplicates=0.05", "conflicts=0.02", "late=0.02", "missing=0.02", "malformed=0.01", "disorder=0.2"]
@@ -32,7 +32,7 @@ WORLDS: dict[str, list[str]] = {
 def joined(folder: Path, knobs: list[str], format: str = "avro") -> tuple[Any, Any]:
     """Generate and join; return what the accounts must be and what they are."""
     expected = generate_files(folder, None, [*BUSY, *knobs], format, files=2)
-    accounts = processes.join(load(folder / "config.toml", {}), stop=lambda: False)
+    accounts = join(load(folder / "config.toml", {}), stop=lambda: False)
     for counts in expected.values():
         counts.pop("read")
     return expected, accounts

@@ -1,0 +1,90 @@
+"""Commands that run the processes."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from stream_mtl.cli.app import ConfigFile, Overrides, app, loaded, print_accounts, say
+
+run_app = typer.Typer(no_args_is_help=True)
+app.add_typer(run_app, name="run", help="Run a process.")
+
+Follow = Annotated[bool, typer.Option("--follow", help="Wait for more at the end, until Ctrl-C.")]
+Json = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
+
+
+@run_app.command("join")
+def run_join(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    follow: Follow = False,
+    as_json_: Json = False,
+) -> None:
+    """Join the events of a configuration into its log of transitions; goes on where it was stopped.
+
+    Example: stream-mtl run join market/config.toml
+    """
+    from stream_mtl.processes.join import join
+    from stream_mtl.processes.stop import stopped_by_signals
+
+    with stopped_by_signals() as stop:
+        accounts = join(loaded(config, overrides), stop, follow=follow)
+    print_accounts(accounts, as_json_)
+
+
+@run_app.command("train")
+def run_train(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    follow: Follow = False,
+    as_json_: Json = False,
+) -> None:
+    """Learn from the log of transitions and publish snapshots; goes on where it was stopped.
+
+    Example: stream-mtl run train market/config.toml
+    """
+    from stream_mtl.processes.stop import stopped_by_signals
+    from stream_mtl.processes.train import train
+
+    with stopped_by_signals() as stop:
+        facts = train(loaded(config, overrides), stop, follow=follow)
+    typer.echo(
+        json.dumps(facts) if as_json_ else f"{facts['examples']:,} examples, snapshot {facts['snapshot']}"
+    )
+
+
+@run_app.command("serve")
+def run_serve(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Answer POST /score from the latest snapshot, until Ctrl-C.
+
+    Example: stream-mtl run serve market/config.toml -X serve.port=8080
+    """
+    from stream_mtl.processes.serve import serve
+    from stream_mtl.processes.stop import stopped_by_signals
+
+    with stopped_by_signals() as stop:
+        serve(loaded(config, overrides), stop, announce=lambda host, port: say(f"http://{host}:{port}/score"))
+
+
+@run_app.command("watch")
+def run_watch(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    follow: Follow = False,
+) -> None:
+    """Measure the scores that were served against the labels that came, and write readings.
+
+    Example: stream-mtl run watch market/config.toml --follow
+    """
+    import msgspec
+
+    from stream_mtl.processes.stop import stopped_by_signals
+    from stream_mtl.processes.watch import watch
+
+    with stopped_by_signals() as stop:
+        readings = watch(loaded(config, overrides), stop, follow=follow)
+    typer.echo(msgspec.json.encode(readings).decode())

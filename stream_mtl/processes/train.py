@@ -1,0 +1,101 @@
+"""The trainer as a process: the log of transitions in, snapshots out."""
+
+import platform
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+from stream_mtl import __version__
+from stream_mtl.clock import Clock, system_clock
+from stream_mtl.config.load import Loaded
+from stream_mtl.config.sections import Config
+from stream_mtl.durable import claimed
+from stream_mtl.errors import ConfigError
+from stream_mtl.join.log import FileLog
+from stream_mtl.label.oracle import Oracle
+from stream_mtl.learn.worker import TrainOptions, TrainWorker
+from stream_mtl.processes.declared import Declared, check_log, declared, log_folder
+from stream_mtl.processes.recipe import prepare_torch, recipe_of
+from stream_mtl.processes.status import Facts, StatusFile
+from stream_mtl.processes.stop import IDLE, Stop
+from stream_mtl.publish.publisher import Publisher
+from stream_mtl.publish.store import SnapshotFolder
+
+
+def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool = False) -> Facts:
+    """Learn from the log until its present end, or with `follow` until `stop` says so; returns what was done."""
+    made = declared(loaded)
+    config = made.config
+    _refuse_oracle(made)
+    prepare_torch(config)
+    with claimed(config.learn.path), StatusFile(config.run.status, "train", clock) as status:
+        check_log(made)
+        publisher = Publisher(
+            SnapshotFolder(config.publish.path), config.publish.keep, lambda: made_by(config, clock)
+        )
+        worker = _worker(made, publisher, clock, follow)
+        worker.recover()
+        while not stop():
+            rows = worker.step()
+            publisher.retry()
+            status.say(lambda: _facts(worker, publisher), publisher.problem)
+            if rows == 0 and not follow:
+                break
+            if rows == 0:
+                time.sleep(IDLE / 1_000)
+        worker.checkpoint() if follow or stop() else worker.finish()
+        status.end(_facts(worker, publisher))
+        return _facts(worker, publisher)
+
+
+def made_by(config: Config, clock: Clock) -> dict[str, Any]:
+    """Return what varies between those who make equal snapshots."""
+    return {
+        "created_at": datetime.fromtimestamp(clock() / 1_000, UTC).isoformat(timespec="seconds"),
+        "libraries": {
+            "stream_mtl": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "threads": config.learn.threads,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _worker(made: Declared, publisher: Publisher, clock: Clock, follow: bool) -> TrainWorker:
+    learn = made.config.learn
+    options = TrainOptions(
+        snapshot_every=learn.snapshot_every,
+        checkpoint_every=learn.checkpoint_every,
+        flush_after=learn.flush_after if follow else None,
+    )
+    log = FileLog(log_folder(made.config))
+    return TrainWorker(recipe_of(made), log, learn.path, publisher.publish, clock, options)
+
+
+def _refuse_oracle(made: Declared) -> None:
+    for name, method in made.plan.methods.items():
+        if isinstance(method, Oracle):
+            raise ConfigError(
+                f'tasks.{name}.method: "oracle" reads ahead, which only a replay can; choose another method'
+            )
+
+
+def _facts(worker: TrainWorker, publisher: Publisher) -> Facts:
+    tally, last = worker.tally, worker.last
+    published = publisher.published
+    return {
+        "examples": tally.examples,
+        "step": tally.steps,
+        "block": worker.next_block,
+        "upto": tally.upto if tally.steps else None,
+        "loss": None if last is None else sum(last.loss.values()),
+        "skipped": tally.skipped,
+        "bad": tally.bad,
+        "waiting": worker.trainer.waiting,
+        "snapshot": None if published is None else published.version,
+    }
