@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stream_mtl.clock import DAY, HOUR, MINUTE
@@ -136,9 +136,16 @@ def test_ticks_of_time_are_round_and_midnight_has_its_date() -> None:
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
 def test_ticks_of_numbers_are_few_and_within(low: float, span: float) -> None:
+    assume(span >= 1e-6 * abs(low))  # as y_range sees to
     ticks = number_ticks(low, low + span)
     assert 1 <= len(ticks) <= 7
     assert all(low - span * 1e-6 <= tick.place <= low + span * 1.000001 for tick in ticks)
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=20), st.none() | st.floats(-10, 10))
+def test_a_range_is_never_too_thin_for_its_ticks(ys: list[float], reference: float | None) -> None:
+    low, high = y_range([Series("y", range(len(ys)), ys)], reference)
+    assert high - low >= 0.99e-6 * max(abs(low), abs(high))
 
 
 def test_ticks_of_rates_are_percentages() -> None:
