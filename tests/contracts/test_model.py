@@ -158,8 +158,7 @@ def test_it_is_the_same_after_it_was_saved_and_loaded(options: ModelOptions) -> 
 
 @EVERY
 def test_it_learns_what_can_be_learned(options: ModelOptions) -> None:
-    halves = replace(options, priors={"ctr": 0.5, "cvr": 0.5})  # about what the labels of this world are
-    learner = Learner(recipe(halves, LearnOptions(rate=5e-3)))
+    learner = Learner(recipe(options, LearnOptions(rate=5e-3)))
     reports = [learner.learn(batch(learner.recipe, 32, 5))[0] for _ in range(400)]
     for lesson in learner.recipe.plan.names:
         assert reports[-1].loss[lesson] < 0.3 * reports[0].loss[lesson]
