@@ -2,24 +2,60 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from itertools import groupby
 from typing import Final, TypeAlias
 
+from stream_mtl.events.borders import Run, runner
 from stream_mtl.events.strict import BadError, Raw, block, varint
 from stream_mtl.events.tree import Node
 
-Skip: TypeAlias = Callable[[Raw, int, int], int]
+_Skip: TypeAlias = Callable[[Raw, int, int], int]
 """(bytes, at, end) -> where the value that begins at `at` ends. Raises BadError."""
-_Piece: TypeAlias = tuple[str, int | Skip]
+_Piece: TypeAlias = tuple[str, int | _Skip]
 """Bytes of a known number, numbers one behind the other, or anything else."""
 
 
-def skipper(node: Node) -> Skip:
-    """Return what finds the end of a value.
+class Skip:
+    """Finds where values of one type end.
 
-    Values are not looked at: a number may be of any length, a boolean of any value. Items are walked over without a
+    They are not looked at: a number may be of any length, a boolean of any value. Items are walked over without a
     limit, for none is without bytes.
     """
+
+    def __init__(self, node: Node) -> None:
+        self._node, self._skip = node, _skipper(node)
+
+    def __call__(self, raw: Raw, at: int, end: int) -> int:
+        """Return where the value that begins at `at` ends. Raises BadError."""
+        return self._skip(raw, at, end)
+
+    def borders(self, raw: bytes, count: int) -> tuple[list[int], str | None]:
+        """Return 0 and where each of `count` values ends that begin there, and why there are fewer of them.
+
+        What is fast goes over the usual ones; each other one is looked at by itself.
+        """
+        borders, run = [0], self._run
+        try:
+            while len(borders) <= count:
+                run(raw, borders, count)
+                if len(borders) <= count:
+                    borders.append(self._skip(raw, borders[-1], len(raw)))
+        except BadError as bad:
+            return borders, bad.reason
+        return borders, None
+
+    @cached_property
+    def _run(self) -> Run:
+        return runner(self._node)
+
+
+def skipper(node: Node) -> Skip:
+    """Return what finds the end of a value."""
+    return Skip(node)
+
+
+def _skipper(node: Node) -> _Skip:
     skips = []
     for kind, group in groupby(_pieces(node), key=lambda piece: piece[0]):
         pieces = [piece for _, piece in group]
@@ -42,7 +78,7 @@ def _pieces(node: Node) -> Iterator[_Piece]:
         yield "width", node.least
 
 
-def _sequence(skips: list[Skip]) -> Skip:
+def _sequence(skips: list[_Skip]) -> _Skip:
     def skip(raw: Raw, at: int, end: int) -> int:
         for one in skips:
             at = one(raw, at, end)
@@ -51,7 +87,7 @@ def _sequence(skips: list[Skip]) -> Skip:
     return skip
 
 
-def _width(width: int) -> Skip:
+def _width(width: int) -> _Skip:
     def skip(raw: Raw, at: int, end: int) -> int:
         if width > end - at:
             raise BadError("truncated")
@@ -60,7 +96,7 @@ def _width(width: int) -> Skip:
     return skip
 
 
-def _numbers(count: int) -> Skip:
+def _numbers(count: int) -> _Skip:
     match = re.compile(rb"(?:[\x80-\xff]*+[\x00-\x7f]){%d}+" % count).match
 
     def skip(raw: Raw, at: int, end: int) -> int:
@@ -72,7 +108,7 @@ def _numbers(count: int) -> Skip:
     return skip
 
 
-def _text(node: Node) -> Skip:
+def _text(node: Node) -> _Skip:
     def skip(raw: Raw, at: int, end: int) -> int:
         size, at = varint(raw, at, end, 10)
         if size < 0:
@@ -84,8 +120,8 @@ def _text(node: Node) -> Skip:
     return skip
 
 
-def _union(node: Node) -> Skip:
-    branches = [skipper(branch) for branch in node.branches]
+def _union(node: Node) -> _Skip:
+    branches = [_skipper(branch) for branch in node.branches]
 
     def skip(raw: Raw, at: int, end: int) -> int:
         number, at = varint(raw, at, end, 5)
@@ -96,17 +132,17 @@ def _union(node: Node) -> Skip:
     return skip
 
 
-def _array(node: Node) -> Skip:
+def _array(node: Node) -> _Skip:
     assert node.items is not None
-    return _repeated(skipper(node.items), node.items.least)
+    return _repeated(_skipper(node.items), node.items.least)
 
 
-def _map(node: Node) -> Skip:
+def _map(node: Node) -> _Skip:
     assert node.items is not None
-    return _repeated(_sequence([_text(node), skipper(node.items)]), 1 + node.items.least)
+    return _repeated(_sequence([_text(node), _skipper(node.items)]), 1 + node.items.least)
 
 
-def _repeated(item: Skip, least: int) -> Skip:
+def _repeated(item: _Skip, least: int) -> _Skip:
     def skip(raw: Raw, at: int, end: int) -> int:
         while True:
             count, until, at = block(raw, at, end, 0, least, None)
@@ -121,8 +157,8 @@ def _repeated(item: Skip, least: int) -> Skip:
 
 
 _NUMBERS: Final = ("int", "long", "enum")
-_MERGED: Final[Mapping[str, Callable[[int], Skip]]] = {"width": _width, "numbers": _numbers}
-_OTHERS: Final[Mapping[str, Callable[[Node], Skip]]] = {
+_MERGED: Final[Mapping[str, Callable[[int], _Skip]]] = {"width": _width, "numbers": _numbers}
+_OTHERS: Final[Mapping[str, Callable[[Node], _Skip]]] = {
     "bytes": _text,
     "string": _text,
     "union": _union,
