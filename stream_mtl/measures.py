@@ -222,6 +222,13 @@ def base_log_loss(sums: BinarySums) -> float | None:
     return 0.0 if rate in (0.0, 1.0) else float(-rate * np.log(rate) - (1 - rate) * np.log1p(-rate))
 
 
+_MEANS = ("examples", "predicted", "observed", "calibration")
+VALUE = (*_MEANS, "mean_absolute_error", "root_mean_squared_error", "explained")
+"""The names in a reading of a value task."""
+BINARY = (*_MEANS, "log_loss", "base_log_loss", "normalised_entropy", "auc", "expected_calibration_error")
+"""The names in a reading of a yes-or-no task."""
+
+
 def reading(sums: Sums) -> Reading:
     """Return all values of the sums."""
     n = count(sums)

@@ -1,13 +1,15 @@
 """Commands for the journey as a whole: events that are made, replayed, and shown live."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from stream_mtl.cli.app import ConfigFile, Overrides, app, loaded, print_accounts, say
@@ -87,6 +89,66 @@ def replay_(
     else:
         show(report, Console(width=max(100, Console().width)))
     say(f"report: {page}")
+
+
+@app.command("demo")
+def demo_(
+    folder: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Where everything goes; emptied if an earlier demo made it."),
+    ] = Path("stream-mtl-demo"),
+    seconds: Annotated[float, typer.Option(help="How long it runs; 0: until Ctrl-C.")] = 90,
+    requests: Annotated[float, typer.Option(help="Requests a second.")] = 60,
+    seed: Annotated[int, typer.Option(help="Another seed, another market.")] = 0,
+) -> None:
+    """Run a simulated marketplace on the real processes: it asks for scores, clicks and buys late; watch it learn.
+
+    Needs no server. Ends by itself, or with Ctrl-C; then it writes a report.
+
+    Example: stream-mtl demo
+    """
+    from stream_mtl.clock import system_clock
+    from stream_mtl.processes.aftermath import report_of_demo
+    from stream_mtl.processes.demo import Demo, DemoOptions
+    from stream_mtl.processes.stop import stopped_by_signals
+    from stream_mtl.processes.top import view_of
+    from stream_mtl.watch.report import html, show
+
+    began = system_clock()
+    demo = Demo(DemoOptions(folder, requests=requests, seed=seed), system_clock)
+    say(f"a marketplace in {folder}: starting join, train, serve and watch, as in production; Ctrl-C ends it")
+    with stopped_by_signals() as stop, _screen() as draw:
+
+        def over() -> bool:
+            return stop() or (seconds > 0 and system_clock() - began >= seconds * 1_000)
+
+        demo.run(over, lambda: draw(view_of(demo.loaded, "stream-mtl demo", began, system_clock)))
+    report = report_of_demo(demo, (system_clock() - began) / 1_000)
+    page = folder / "report.html"
+    page.write_text(html(report))
+    show(report, Console(width=max(100, Console().width)))
+    say(f"report: {page}")
+
+
+@contextmanager
+def _screen() -> Iterator[Callable[[Any], None]]:
+    """Give a function that draws a view: on the whole terminal, or as a line now and then where there is none."""
+    from stream_mtl.watch.terminal import View, line, screen
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            yield lambda view: live.update(screen(view, console.width), refresh=True)
+        return
+    due = time.monotonic()
+
+    def print_line(view: View) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + 5
+            say(line(view))
+
+    yield print_line
 
 
 @contextmanager

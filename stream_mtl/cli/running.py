@@ -1,9 +1,12 @@
 """Commands that run the processes."""
 
 import json
+import time
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.live import Live
 
 from stream_mtl.cli.app import ConfigFile, Overrides, app, loaded, print_accounts, say
 
@@ -88,3 +91,55 @@ def run_watch(
     with stopped_by_signals() as stop:
         readings = watch(loaded(config, overrides), stop, follow=follow)
     typer.echo(msgspec.json.encode(readings).decode())
+
+
+@run_app.command("all")
+def run_all(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Join, train, serve and watch over live sources, each as a process of its own, until Ctrl-C.
+
+    Example: stream-mtl run all market/config.toml
+    """
+    from stream_mtl.processes.everything import everything
+    from stream_mtl.processes.stop import stopped_by_signals
+
+    arguments = [argument for override in overrides for argument in ("-X", override)]
+    with stopped_by_signals() as stop:
+        everything(
+            loaded(config, overrides),
+            config,
+            arguments,
+            stop,
+            lambda address: say(f"{address}/score; Ctrl-C ends it"),
+        )
+
+
+@app.command("top")
+def top(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    once: Annotated[bool, typer.Option("--once", help="Show it once, and end.")] = False,
+) -> None:
+    """Show what the running processes of a configuration say, and how good the served scores are.
+
+    Example: stream-mtl top market/config.toml
+    """
+    from stream_mtl.clock import system_clock
+    from stream_mtl.processes.stop import stopped_by_signals
+    from stream_mtl.processes.top import view_of
+    from stream_mtl.watch.terminal import View, line, screen
+
+    made, began, console = loaded(config, overrides), system_clock(), Console()
+
+    def view() -> View:
+        return view_of(made, config.name, began, system_clock)
+
+    if once or not console.is_terminal:
+        console.print(screen(view(), console.width)) if once else typer.echo(line(view()))
+        return
+    with stopped_by_signals() as stop, Live(console=console, screen=True, auto_refresh=False) as live:
+        while not stop():
+            live.update(screen(view(), console.width), refresh=True)
+            time.sleep(0.5)

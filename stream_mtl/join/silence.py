@@ -40,7 +40,8 @@ class Silence:
         idle = {place for place, heard in self._heard.items() if now - heard >= self._options.idle_after}
         stalled = frozenset(name for name in self._options.patience if self._stalls(name, now))
         moving = [place for place in self._heard if place[0] not in stalled and place not in idle]
-        self._alarm(stalled if moving else frozenset())
+        if moving:
+            self._alarm(stalled)
         floors = {}
         for place in self._heard:
             leaders = moving if place[0] in stalled else [other for other in moving if other[0] == place[0]]

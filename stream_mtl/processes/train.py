@@ -58,7 +58,7 @@ def made_by(config: Config, clock: Clock) -> dict[str, Any]:
         "libraries": {
             "stream_mtl": __version__,
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "numpy": np.__version__,
         },
         "threads": config.learn.threads,
