@@ -89,6 +89,7 @@ def join_worker(
     sources = [_source(name, follow) for name in dict.fromkeys(spec.source for spec in made.specs)]
     options = WorkerOptions(
         poll_rows=config.join.poll_rows,
+        tell_rows=config.join.tell_rows,
         block_rows=config.join.block_rows,
         block_every=config.join.block_every,
         checkpoint_every=config.join.checkpoint_every,

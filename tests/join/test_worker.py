@@ -36,7 +36,7 @@ SPECS = [
     EventSpec("impression", "impressions", "ts", {"id": "string", "user": "long"}, required=("id",)),
     EventSpec("click", "clicks", "ts", {"id": "string"}, required=("id",)),
 ]
-OPTIONS = WorkerOptions(poll_rows=7, block_rows=5, block_every=10**12, checkpoint_every=3)
+OPTIONS = WorkerOptions(poll_rows=7, tell_rows=10, block_rows=5, block_every=10**12, checkpoint_every=3)
 
 
 def sources() -> list[MemorySource]:
