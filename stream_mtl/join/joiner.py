@@ -22,6 +22,7 @@ from stream_mtl.join.rows import Rows
 from stream_mtl.join.scores import Scores, beside
 from stream_mtl.join.search import Ints
 from stream_mtl.join.shape import shape_of
+from stream_mtl.join.slices import cut_times
 from stream_mtl.join.spec import ChainSpec
 from stream_mtl.join.transitions import Transitions
 from stream_mtl.join.values import Sums, add_up
@@ -148,30 +149,26 @@ class Joiner:
     def _slices(
         self, roots: Facts, facts: dict[str, Facts], before: Millis
     ) -> Iterator[tuple[Millis, Facts, dict[str, Facts]]]:
-        """Cut what was released so that the facts of one slice span at most `remember`.
-
-        Then whether an exposure is still known at some moment of a slice never depends on that same slice.
-        """
-        span = max(self.chain.remember, 1)
-        starts = dict.fromkeys(facts, 0)
-        start = 0
-        while True:
-            left = [int(f.time[starts[name]]) for name, f in facts.items() if starts[name] < len(f)]
-            if start < len(roots):
-                left.append(int(roots.time[start]))
-            if not left:
-                yield before, roots.slice(0, 0), {name: f.slice(0, 0) for name, f in facts.items()}
-                return
-            limit = min(left) + span
-            stops = {name: int(np.searchsorted(f.time, limit)) for name, f in facts.items()}
+        """Cut what was released so that what happens in a slice does not decide what is known in it (decision 2)."""
+        start, starts = 0, dict.fromkeys(facts, 0)
+        for limit in (*self._cuts(roots, facts), before):
             stop = int(np.searchsorted(roots.time, limit))
+            stops = {name: int(np.searchsorted(f.time, limit)) for name, f in facts.items()}
             some = {name: f.slice(starts[name], stops[name]) for name, f in facts.items()}
-            some_roots = roots.slice(start, stop)
+            yield limit, roots.slice(start, stop), some
             start, starts = stop, stops
-            done = start == len(roots) and all(starts[name] == len(f) for name, f in facts.items())
-            yield (before if done else min(limit, before)), some_roots, some
-            if done:
-                return
+
+    def _cuts(self, roots: Facts, facts: dict[str, Facts]) -> list[Millis]:
+        if any(kind.parent is not None for kind in self.shape.children):
+            time = np.concatenate([roots.time, *(f.time for f in facts.values())])
+            return cut_times(np.zeros(len(time), np.int8), time, self.chain.remember)
+        children = [facts[name] for name in self.children]
+        children += [c.waiters.facts for c in self.children.values() if len(c.waiters)]
+        time = np.concatenate([some.time for some in children])
+        if len(time) == 0 or int(time.max()) - int(time.min()) <= self.chain.remember:
+            return []
+        hashes = [self.exposures.keys.hashes([f.column(k) for k in self.chain.key]) for f in children]
+        return cut_times(np.concatenate(hashes), time, self.chain.remember)
 
     def _slice(self, roots: Facts, facts: dict[str, Facts], before: Millis) -> Transitions | None:
         """Process the facts of [told_before, before), then tell everything due in it."""
