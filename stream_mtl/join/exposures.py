@@ -1,6 +1,6 @@
 """The log of exposures in event time, and the small second generation of those to which something has happened."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,7 @@ class Touched:
 
     def __init__(self, shape: Shape, schema: pa.Schema) -> None:
         self._shape = shape
+        self._lasting = shape.named  # only where children name their parent does the last one count
         columns: dict[str, npt.DTypeLike] = {
             "exposure": np.int64,
             "time": np.int64,
@@ -151,10 +152,9 @@ class Touched:
         """Return when the kind first happened to these rows (END: not yet; row -1: END)."""
         return np.where(rows >= 0, self.ring.get(f"first.{kind}", np.maximum(rows, 0)), END)
 
-    def ends(self, rows: Rows, at: Ints | None = None) -> dict[str, Ints]:
-        """Return the end of every kind's window, knowing the events up to `at` (None: all)."""
-        firsts = self.firsts(rows, at)
-        lasts = {name: self.ring.get(f"last.{name}", rows) for name in firsts}
+    def ends(self, rows: Rows, firsts: Mapping[str, Ints]) -> dict[str, Ints]:
+        """Return the end of every kind's window, knowing these first events."""
+        lasts = {name: self.ring.get(f"last.{name}", rows) for name in self._lasting}
         return self._shape.ends(self.ring.get("time", rows), firsts, lasts)
 
     def firsts(self, rows: Rows, at: Ints | None = None) -> dict[str, Ints]:
@@ -167,7 +167,7 @@ class Touched:
     def settle(self, rows: Rows) -> None:
         """Work out anew when the last window of these rows closes."""
         if len(rows):
-            self.ring.put("end", rows, np.maximum.reduce(list(self.ends(rows).values())))
+            self.ring.put("end", rows, np.maximum.reduce(list(self.ends(rows, self.firsts(rows)).values())))
 
     def forget(self, before: Millis) -> None:
         """Drop the oldest rows that nothing at or after `before` can ask for."""

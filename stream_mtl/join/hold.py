@@ -106,7 +106,7 @@ class Hold:
         ]
         partition = np.concatenate([part[1] for part in parts])
         position = np.concatenate([part[2] for part in parts])
-        order = order_by(time, partition, position)
+        order = order_by(time, partition.take, position.take)
         source = pa.concat_batches([part[0] for part in parts]) if len(parts) > 1 else parts[0][0]
         return Facts(time[order], partition[order], position[order], source, order)
 
