@@ -111,8 +111,7 @@ class FileLog:
         path = self._path(header.block)
         beside = path.with_suffix(".tmp")
         with beside.open("wb") as file:
-            for part in encode(header, transitions):
-                file.write(part)
+            file.writelines(encode(header, transitions))
             file.flush()
             if self._sync:
                 os.fsync(file.fileno())
