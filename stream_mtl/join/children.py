@@ -102,7 +102,7 @@ class Identity:
         if clash.any():
             account["conflict"] += int(clash.sum())
             self.conflicts.append(facts.take(np.flatnonzero(clash)))
-        account["duplicate"] += int((~stands & ~clash).sum())
+        account["duplicate"] += len(facts) - int(stands.sum()) - int(clash.sum())
         facts = facts.take(np.flatnonzero(stands))
         return facts, self.ids.append(claims.hashes[stands], claims.prior[stands], facts)
 
@@ -120,7 +120,8 @@ class Children:
         self.schema = schema
         self.hold = Hold(schema)
         self.identity = Identity(kind, shape.chain.key, schema, shape.memory(kind))
-        self.waiters = Waiters.new(nothing(schema), np.zeros(0, np.int64))
+        self.none_waiting = Waiters.new(nothing(schema), np.zeros(0, np.int64))
+        self.waiters = self.none_waiting
 
     @property
     def ids(self) -> Ids | None:

@@ -254,6 +254,8 @@ class Keys:
 
 def equal_rows(left: Sequence[pa.Array], right: Sequence[pa.Array]) -> Bools:
     """Return which rows are equal in every column; a null equals a null. (n,)"""
+    if left and all(a.equals(b) for a, b in zip(left, right, strict=True)):
+        return np.ones(len(left[0]), np.bool_)
     same = np.ones(len(left[0]) if left else 0, np.bool_)
     for a, b in zip(left, right, strict=True):
         if pa.types.is_list(a.type):
