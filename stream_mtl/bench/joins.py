@@ -24,6 +24,7 @@ from stream_mtl.events.codec import Codec
 from stream_mtl.events.types import Arrivals, Limits
 from stream_mtl.generate.fields import KINDS
 from stream_mtl.join.block import Header
+from stream_mtl.join.footprint import Footprint, footprint
 from stream_mtl.join.log import FileLog, MemoryLog, TransitionLog
 from stream_mtl.join.store import MemoryStore, SegmentStore, StateStore
 from stream_mtl.join.transitions import Telling, Transitions
@@ -44,6 +45,7 @@ class JoinBench:
     batch: int
     windows: str
     rates: list[Rate]
+    state: Footprint  # when two thirds of the stream were read
     peak_megabytes: float
 
 
@@ -70,7 +72,7 @@ def bench_joins(impressions: int, batch: int, windows: str, rounds: int, early: 
             cpu[name].append(run.cpu)
             wall[name].append(run.wall)
     rates = [Rate(name, work.events, tuple(cpu[name]), tuple(wall[name])) for name in ways]
-    return JoinBench(work.events, batch, windows, rates, peak_megabytes())
+    return JoinBench(work.events, batch, windows, rates, _state(work), peak_megabytes())
 
 
 class Tally(MemoryLog):
@@ -163,15 +165,30 @@ def _durable(work: Workload, options: WorkerOptions) -> Run[Labels | None]:
 
 def _work(
     work: Workload, options: WorkerOptions, codec: Codec, log: TransitionLog, store: StateStore
-) -> JoinWorker:
+) -> None:
     """Run a joiner as production does, until every window has closed."""
+    worker = _started(work, options, codec, log, store)
+    while not worker.ended():
+        worker.step()
+    worker.finish(worker.joiner.end() + sum(kind.within or 0 for kind in work.chain.kinds) + 1)
+
+
+def _state(work: Workload) -> Footprint:
+    """Measure what a joiner holds in the middle of its work."""
+    worker = _started(work, DEFAULT, _codec(work), Tally(), MemoryStore())
+    for _ in range(2 * len(work.batches) // 3):
+        worker.step()
+    worker.commit()
+    return footprint(worker.joiner)
+
+
+def _started(
+    work: Workload, options: WorkerOptions, codec: Codec, log: TransitionLog, store: StateStore
+) -> JoinWorker:
     sources = [Replay(kind, work.batches) for kind in KINDS]
     letters = DeadLetters(MemorySink())
     worker = JoinWorker(work.chain, work.specs, sources, codec, log, store, letters, system_clock, options)
     worker.recover()
-    while not worker.ended():
-        worker.step()
-    worker.finish(worker.joiner.end() + sum(kind.within or 0 for kind in work.chain.kinds) + 1)
     return worker
 
 

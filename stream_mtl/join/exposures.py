@@ -65,13 +65,12 @@ class Touched:
     """Exposures to which something has happened; they outlive their row in the log.
 
     Columns: exposure (number), time, hash, prev (the touched row of the same key before this one, or -1), end (when
-    the last window closes), and per kind of event: first (END: not yet), last and count where needed, and
-    per value task its value so far (nan: none).
+    the last window closes), per kind of event: first (END: not yet), last where children name it as their parent, count
+    where values are asked for, and per value task its value so far (nan: none).
     """
 
     def __init__(self, shape: Shape, schema: pa.Schema) -> None:
         self._shape = shape
-        self._lasting = shape.named  # only where children name their parent does the last one count
         columns: dict[str, npt.DTypeLike] = {
             "exposure": np.int64,
             "time": np.int64,
@@ -81,12 +80,11 @@ class Touched:
         }
         self._defaults: dict[str, float] = {"prev": -1, "end": -END}
         for kind in shape.children:
-            columns |= {
-                f"first.{kind.name}": np.int64,
-                f"last.{kind.name}": np.int64,
-                f"count.{kind.name}": np.int64,
-            }
-            self._defaults |= {f"first.{kind.name}": END, f"last.{kind.name}": -END, f"count.{kind.name}": 0}
+            columns[f"first.{kind.name}"], self._defaults[f"first.{kind.name}"] = np.int64, END
+        for name in sorted(shape.named):
+            columns[f"last.{name}"], self._defaults[f"last.{name}"] = np.int64, -END
+        for name in sorted({task.event for task in shape.chain.tasks if task.regression}):
+            columns[f"count.{name}"], self._defaults[f"count.{name}"] = np.int64, 0
         for task in shape.chain.tasks:
             if task.regression:
                 columns[f"value.{task.name}"] = np.float64
@@ -154,7 +152,7 @@ class Touched:
 
     def ends(self, rows: Rows, firsts: Mapping[str, Ints]) -> dict[str, Ints]:
         """Return the end of every kind's window, knowing these first events."""
-        lasts = {name: self.ring.get(f"last.{name}", rows) for name in self._lasting}
+        lasts = {name: self.ring.get(f"last.{name}", rows) for name in self._shape.named}
         return self._shape.ends(self.ring.get("time", rows), firsts, lasts)
 
     def firsts(self, rows: Rows, at: Ints | None = None) -> dict[str, Ints]:

@@ -265,13 +265,10 @@ class Joiner:
         counts["orphan"] += orphan
         if joined:
             self._join(children, waiters, fates, events, sums)
-        if children.ids is not None and children.kind.name in self.shape.named:
-            ids = children.ids.ring
-            kept = waiters.id_row >= ids.first
+        if children.ids is not None and children.ids.named:
+            kept = waiters.id_row >= children.ids.ring.first
             rows = waiters.id_row[kept]
-            ids.put("state", rows, fates.state[kept])
-            ids.put("joined", rows, fates.time[kept])
-            ids.put("touched", rows, fates.touched[kept])
+            children.ids.note(rows, fates.state[kept], fates.time[kept], fates.touched[kept])
         if waiting:
             rows = np.flatnonzero(fates.state == WAITING)
             still = waiters.take(rows)
@@ -310,11 +307,13 @@ class Joiner:
         order = np.lexsort((time, touched))
         rows, times = touched[order], time[order]
         begins = runs(rows)
-        ends = np.append(begins[1:], True)
         new = begins & (ring.get(f"first.{name}", rows) == END)
         ring.put(f"first.{name}", rows[new], times[new])
-        ring.put(f"last.{name}", rows[ends], times[ends])
-        due = np.ones(len(rows), np.bool_) if name in self.shape.named else new
+        due = new
+        if name in self.shape.named:
+            ends = np.append(begins[1:], True)
+            ring.put(f"last.{name}", rows[ends], times[ends])
+            due = np.ones(len(rows), np.bool_)
         self.ripener.expect(name, rows[due], times[due])
         tasks = [task for task in self.chain.tasks if task.event == name and task.regression]
         if tasks:

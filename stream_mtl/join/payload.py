@@ -18,7 +18,11 @@ _POOR = -(1 << 50)  # added to places among the exposures without fields, until 
 
 
 class Payload:
-    """Collects exposures. Give the ranges of the log first, all at once: what they share is held once."""
+    """Collects exposures. Give the ranges of the log first, all at once: what they share is held once.
+
+    What is told without fields has its place behind those with them, even where the same exposure has both:
+    a reader sees by the place that there are none.
+    """
 
     def __init__(
         self,
@@ -36,16 +40,18 @@ class Payload:
         self._rich_rows = 0
         self._poor_rows = 0
         self._held: list[tuple[int, int, int]] = []  # range, and the place of its first less its number
+        self._bare: list[
+            tuple[int, int, int]
+        ] = []  # the same of those without fields, which are never shared
         for start, stop in united(rich):
-            self._hold(start, stop, True)
-        for start, stop in united(span for span in poor if self._find(*span) is None):
-            self._hold(start, stop, False)
+            self._held.append((start, stop, self._hold(start, stop, True)))
+        for start, stop in united(poor):
+            self._bare.append((start, stop, self._hold(start, stop, False)))
 
-    def of_range(self, start: int, stop: int) -> int:
+    def of_range(self, start: int, stop: int, rich: bool) -> int:
         """Return the place of the exposures [start, stop), when the exposure's number is added."""
-        place = self._find(start, stop)
-        assert place is not None
-        return place
+        held = self._held if rich else self._bare
+        return next(place for low, high, place in held if low <= start and stop <= high)
 
     def of_touched(self, rows: Rows, rich: npt.NDArray[np.bool_], poor: npt.NDArray[np.bool_]) -> Ints:
         """Add touched exposures, with fields or without, and return their places. (n,)"""
@@ -65,12 +71,8 @@ class Payload:
         every = [batch.select(self._key) for batch in self._rich + self._poor]
         return pa.Table.from_batches(every, keys), pa.Table.from_batches(self._rich, fields)
 
-    def _hold(self, start: int, stop: int, fields: bool) -> None:
-        first = self._add(self._exposures.pile.slices(start, stop), stop - start, fields)
-        self._held.append((start, stop, first - start))
-
-    def _find(self, start: int, stop: int) -> int | None:
-        return next((place for low, high, place in self._held if low <= start and stop <= high), None)
+    def _hold(self, start: int, stop: int, fields: bool) -> int:
+        return self._add(self._exposures.pile.slices(start, stop), stop - start, fields) - start
 
     def _add(self, batches: list[pa.RecordBatch], n: int, fields: bool) -> int:
         if fields:

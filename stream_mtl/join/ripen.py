@@ -168,7 +168,7 @@ class Ripener:
                 moments.append((touched[~calm], at[~calm]))
                 at, number = at[calm], number[calm]
             for kind, wait, tasks in span.tellings:
-                place = payload.of_range(span.start, span.stop)
+                place = payload.of_range(span.start, span.stop, span.rich)
                 parts.append(Told.range(at, number, kind, wait, tasks, span.offset, place))
         return parts, moments
 

@@ -90,6 +90,11 @@ class Ring:
             self.columns[name] = grown
         self._size = size
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the columns take, room to grow included."""
+        return sum(column.nbytes for column in self.columns.values())
+
     def live(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of the live rows of every column, oldest first."""
         return {name: self.range(name, self.first, self.next).copy() for name in self.columns}
@@ -183,6 +188,11 @@ class Pile:
     def first(self) -> int:
         """The first row that is still held."""
         return self._starts[0] if self._starts else self.next
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows that are held."""
+        return sum(batch.nbytes for batch in self._batches)
 
     def parts(self) -> Iterator[tuple[int, pa.RecordBatch, bool]]:
         """Return each batch with its first row and whether it will stay as it is."""
