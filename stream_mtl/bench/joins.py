@@ -3,8 +3,8 @@
 import io
 import json
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,21 +15,26 @@ import numpy.typing as npt
 
 from stream_mtl.bench.measure import Rate, Run, peak_megabytes, timed
 from stream_mtl.bench.workload import Expected, Workload, expected, workload
-from stream_mtl.clock import system_clock
+from stream_mtl.clock import SECOND, system_clock
 from stream_mtl.connectors.base import Records
+from stream_mtl.connectors.letters import DeadLetters
+from stream_mtl.connectors.memory import MemorySink
 from stream_mtl.errors import StreamMtlError
 from stream_mtl.events.codec import Codec
 from stream_mtl.events.types import Arrivals, Limits
 from stream_mtl.generate.fields import KINDS
-from stream_mtl.join.block import Header, Progress, merged
-from stream_mtl.join.joiner import Joiner
-from stream_mtl.join.log import FileLog
-from stream_mtl.join.state import save
-from stream_mtl.join.store import SegmentStore, StateStore
+from stream_mtl.join.block import Header
+from stream_mtl.join.footprint import Footprint, footprint
+from stream_mtl.join.log import FileLog, MemoryLog, TransitionLog
+from stream_mtl.join.store import MemoryStore, SegmentStore, StateStore
 from stream_mtl.join.transitions import Telling, Transitions
+from stream_mtl.join.worker import JoinWorker, WorkerOptions
 
 Labels = npt.NDArray[np.int8]  # (exposures, 2): clicked, converted
-_CHECKPOINT_BATCHES = 64  # between checkpoints of the state; every batch is a durable block
+
+DEFAULT = WorkerOptions()
+EACH_POLL = WorkerOptions(block_every=0)
+"""What was read leaves at once: the least latency, and the most work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class JoinBench:
     batch: int
     windows: str
     rates: list[Rate]
+    state: Footprint  # when two thirds of the stream were read
     peak_megabytes: float
 
 
@@ -50,9 +56,11 @@ def bench_joins(impressions: int, batch: int, windows: str, rounds: int, early: 
     ways: dict[str, Callable[[], Run[Labels | None]]] = {
         "dict and fastavro": lambda: _dict_join(work, truth),
         "decode alone": lambda: timed(lambda: _decode(work)),
-        "join, decoded before": lambda: _decoded_before(work),
-        "join, memory": lambda: _join(work, Tally(), None),
-        "join, segment store and fsync": lambda: _durable(work),
+        "a block each poll, decoded before": lambda: _memory(work, EACH_POLL, DecodedBefore(work)),
+        "a block each poll, memory": lambda: _memory(work, EACH_POLL, _codec(work)),
+        "a block each poll, segment store and fsync": lambda: _durable(work, EACH_POLL),
+        "by default, memory": lambda: _memory(work, DEFAULT, _codec(work)),
+        "by default, segment store and fsync": lambda: _durable(work, DEFAULT),
     }
     cpu: dict[str, list[float]] = {name: [] for name in ways}
     wall: dict[str, list[float]] = {name: [] for name in ways}
@@ -64,13 +72,14 @@ def bench_joins(impressions: int, batch: int, windows: str, rounds: int, early: 
             cpu[name].append(run.cpu)
             wall[name].append(run.wall)
     rates = [Rate(name, work.events, tuple(cpu[name]), tuple(wall[name])) for name in ways]
-    return JoinBench(work.events, batch, windows, rates, peak_megabytes())
+    return JoinBench(work.events, batch, windows, rates, _state(work), peak_megabytes())
 
 
-class Tally:
-    """Takes transitions as a reader would, and keeps the final labels by exposure number."""
+class Tally(MemoryLog):
+    """Takes transitions as a reader would, and keeps no more of them than the final labels by exposure number."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def append(self, header: Header, transitions: Transitions) -> None:
@@ -88,6 +97,44 @@ class Tally:
         return out
 
 
+class Replay:
+    """A source that gives its records as the batches have them: one poll, one batch's."""
+
+    def __init__(self, kind: str, batches: list[list[Records]]) -> None:
+        self.name = kind
+        self._left = [[records for records in batch if records.source == kind] for batch in batches[::-1]]
+
+    def partitions(self) -> tuple[int, ...]:
+        """Return the only one."""
+        return (0,)
+
+    def seek(self, positions: Mapping[int, int]) -> None:
+        """Stay at the beginning."""
+
+    def poll(self, limit: int, paused: frozenset[int] = frozenset()) -> list[Records]:
+        """Return the next batch's records, however many they are."""
+        return [] if paused or not self._left else self._left.pop()
+
+    def ended(self) -> bool:
+        """Return whether all was given."""
+        return not self._left
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class DecodedBefore(Codec):
+    """Gives what was decoded beforehand."""
+
+    def __init__(self, work: Workload) -> None:
+        codec = _codec(work)
+        self._arrivals = {id(records): codec.decode(records) for batch in work.batches for records in batch}
+
+    def decode(self, records: Records) -> Arrivals:
+        """Return the arrivals of these very records."""
+        return self._arrivals[id(records)]
+
+
 def _codec(work: Workload) -> Codec:
     return Codec(work.specs, Limits(), system_clock, schema_of=work.schemas.__getitem__)
 
@@ -99,64 +146,50 @@ def _decode(work: Workload) -> None:
             codec.decode(records)
 
 
-def _decoded_before(work: Workload) -> Run[Labels | None]:
-    codec, tally = _codec(work), Tally()
-    arrivals = [[codec.decode(records) for records in batch] for batch in work.batches]
-    run = timed(lambda: _run(work, iter(arrivals), tally.append, None))
+def _memory(work: Workload, options: WorkerOptions, codec: Codec) -> Run[Labels | None]:
+    tally = Tally()
+    run = timed(lambda: _work(work, options, codec, tally, MemoryStore()))
     return Run(tally.labels(), run.cpu, run.wall)
 
 
-def _durable(work: Workload) -> Run[Labels | None]:
+def _durable(work: Workload, options: WorkerOptions) -> Run[Labels | None]:
+    options = replace(options, checkpoint_every=SECOND)  # by default a minute: longer than these runs
     with TemporaryDirectory() as folder:
-        log = FileLog(Path(folder) / "log")
-        run = _join(work, log, SegmentStore(Path(folder) / "state"))
+        log, store = FileLog(Path(folder) / "log"), SegmentStore(Path(folder) / "state")
+        run = timed(lambda: _work(work, options, _codec(work), log, store))
         tally = Tally()
         for header, transitions in log.read():
             tally.append(header, transitions)
         return Run(tally.labels(), run.cpu, run.wall)
 
 
-def _join(work: Workload, log: FileLog | Tally, store: StateStore | None) -> Run[Labels | None]:
-    """Decode, join and append a block a batch."""
-    codec = _codec(work)
-    decoded = ([codec.decode(records) for records in batch] for batch in work.batches)
-    run = timed(lambda: _run(work, decoded, log.append, store))
-    return Run(log.labels() if isinstance(log, Tally) else None, run.cpu, run.wall)
-
-
-def _run(
-    work: Workload,
-    batches: Iterator[list[Arrivals]],
-    append: Callable[[Header, Transitions], None],
-    store: StateStore | None,
+def _work(
+    work: Workload, options: WorkerOptions, codec: Codec, log: TransitionLog, store: StateStore
 ) -> None:
-    joiner, last = _joiner(work), 0
-    for number, batch in enumerate(batches):
-        for arrivals in batch:
-            joiner.admit(arrivals)
-        _append(append, number, joiner, joiner.tell())
-        if store is not None and number % _CHECKPOINT_BATCHES == _CHECKPOINT_BATCHES - 1:
-            store.save(save(joiner))
-        last = number + 1
-    _append(append, last, joiner, joiner.tell(_closed(work, joiner)))
+    """Run a joiner as production does, until every window has closed."""
+    worker = _started(work, options, codec, log, store)
+    while not worker.ended():
+        worker.step()
+    worker.finish(worker.joiner.end() + sum(kind.within or 0 for kind in work.chain.kinds) + 1)
 
 
-def _append(
-    append: Callable[[Header, Transitions], None], number: int, joiner: Joiner, told: list[Transitions]
-) -> None:
-    progress = tuple(Progress(source, part, 0, next_) for (source, part), next_ in joiner.positions.items())
-    opened = joiner.exposures.ring.next
-    header = Header(0, 0, number, joiner.told_before, opened, progress, (), joiner.accounts(), "bench")
-    append(header, merged(told) if told else joiner.ripener.nothing())
+def _state(work: Workload) -> Footprint:
+    """Measure what a joiner holds in the middle of its work."""
+    worker = _started(work, DEFAULT, _codec(work), Tally(), MemoryStore())
+    for _ in range(2 * len(work.batches) // 3):
+        worker.step()
+    worker.commit()
+    return footprint(worker.joiner)
 
 
-def _joiner(work: Workload) -> Joiner:
-    return Joiner(work.chain, {spec.kind: spec.schema for spec in work.specs}, [(kind, 0) for kind in KINDS])
-
-
-def _closed(work: Workload, joiner: Joiner) -> int:
-    """Return a time by which every window has closed."""
-    return joiner.end() + sum(kind.within or 0 for kind in work.chain.kinds) + 1
+def _started(
+    work: Workload, options: WorkerOptions, codec: Codec, log: TransitionLog, store: StateStore
+) -> JoinWorker:
+    sources = [Replay(kind, work.batches) for kind in KINDS]
+    letters = DeadLetters(MemorySink())
+    worker = JoinWorker(work.chain, work.specs, sources, codec, log, store, letters, system_clock, options)
+    worker.recover()
+    return worker
 
 
 def _dict_join(work: Workload, truth: Expected) -> Run[Labels | None]:

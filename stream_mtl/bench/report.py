@@ -34,6 +34,15 @@ def as_table(bench: JoinBench) -> Table:
     return table
 
 
+def about_state(bench: JoinBench) -> str:
+    """Return what the state takes when two thirds of the stream were read, in one sentence."""
+    state = bench.state
+    return (
+        f"after two thirds of the stream {state.chains:,} chains wait: {state.beside_each:,.0f} bytes each beside "
+        f"the payload, which is {state.payload / max(state.chains, 1):,.0f}"
+    )
+
+
 def as_plain(bench: JoinBench) -> dict[str, Any]:
     """Return one bench as JSON would have it."""
     return {
@@ -42,6 +51,8 @@ def as_plain(bench: JoinBench) -> dict[str, Any]:
         "batch": bench.batch,
         "windows": bench.windows,
         "peak_megabytes": round(bench.peak_megabytes),
+        "waiting_chains": bench.state.chains,
+        "bytes_beside_payload": round(bench.state.beside_each),
         "rates": {
             rate.name: {
                 "per_cpu_second": round(rate.per_cpu_second),

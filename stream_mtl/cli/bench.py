@@ -32,4 +32,5 @@ def bench_join(
         return
     console = Console(width=max(100, Console().width))
     console.print(report.as_table(measured))
+    console.print(report.about_state(measured))
     console.print(f"{report.machine()}; peak memory of the process {measured.peak_megabytes:,.0f} MB")

@@ -87,6 +87,9 @@ class Join(Section):
     )
     state: PathInFolder = Field(default="state", validate_default=True, description="Folder of checkpoints.")
     poll_rows: Count = Field(default=10_000, description="Records read of a source at a time.")
+    tell_rows: Count = Field(
+        default=32_768, description="Records read after which what became true is told, if no block is due."
+    )
     block_rows: Count = Field(default=65_536, description="Rows of the log after which a block is written.")
     block_every: Duration = Field(
         default=SECOND, description="Live only: a block is written at least so often."

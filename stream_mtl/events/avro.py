@@ -50,22 +50,26 @@ def decode(plan: Plan, data: Bytes, starts: Ints, ends: Ints) -> Decoded:
         raise ValueError(f"spans reach from {starts.min()} to {ends.max()}, the buffer has {len(data)} bytes")
     good = np.ones(len(starts), bool)
     reasons = _unread(plan, ends - starts)
-    good[list(reasons)] = False
-    rows = np.flatnonzero(good)
+    rows = np.arange(len(starts))
     if reasons:
+        good[list(reasons)] = False
+        rows = np.flatnonzero(good)
         starts, ends = starts[rows], ends[rows]
     batches = []
     for part in _parts(ends - starts):
         batch, wrong = (_columns if plan.columnar else _singly)(plan, data, starts[part], ends[part])
         reasons.update({int(rows[part][row]): why for row, why in wrong.items()})
         batches.append(batch)
-    good[list(reasons)] = False
+    if reasons:
+        good[list(reasons)] = False
     return Decoded(_whole(plan, batches), good, reasons)
 
 
 def _unread(plan: Plan, sizes: Ints) -> Reasons:
     """Return the rows (n,) that are bad before they are looked at."""
     most = min(plan.limits.max_record_bytes, _WIDEST)
+    if len(sizes) and sizes.min() > 0 and sizes.max() <= most:
+        return {}
     reasons: Reasons = dict.fromkeys(np.flatnonzero(sizes <= 0).tolist(), ("empty", REASONS["empty"]))
     for row in np.flatnonzero(sizes > most).tolist():
         reasons[row] = ("too_large", f"{sizes[row]} bytes, the limit is {most}")

@@ -86,28 +86,38 @@ class Kind:
         """Return the event times, having taken note of those that may not be."""
         name, limits = self.spec.time, self._limits
         time, known = self._times.read(column)
-        check.say(~valid(column), "time_missing", lambda i: f"{name} is null")
-        check.say(~known, "time_unreadable", lambda i: f"{name}: {column[i].as_py()!r}")
-        out = (time < limits.oldest) | (time > limits.newest)
-        check.say(out, "time_out_of_range", lambda i: f"{name}: {column[i].as_py()!r} is {time[i]} ms")
-        ahead = time - reference
-        skew = limits.max_future_skew
-        check.say(ahead > skew, "time_in_future", lambda i: f"{name} is {ahead[i]} ms ahead")
+        if not len(time):
+            return time
+        if column.null_count:
+            check.say(~valid(column), "time_missing", lambda i: f"{name} is null")
+        if not known.all():
+            check.say(~known, "time_unreadable", lambda i: f"{name}: {column[i].as_py()!r}")
+        if time.min() < limits.oldest or time.max() > limits.newest:
+            out = (time < limits.oldest) | (time > limits.newest)
+            check.say(out, "time_out_of_range", lambda i: f"{name}: {column[i].as_py()!r} is {time[i]} ms")
+        ahead, skew = time - reference, limits.max_future_skew
+        if ahead.max() > skew:
+            check.say(ahead > skew, "time_in_future", lambda i: f"{name} is {ahead[i]} ms ahead")
         return time
 
     def _check_fields(self, check: "_Check", batch: pa.RecordBatch) -> None:
         limits = self._limits
         for name in self.spec.required:
-            check.say(~valid(batch.column(name)), "field_missing", _always(f"{name} is null"))
-        for name in self._keys:
-            size = np.diff(offsets_of(batch.column(name)))
-            check.say(size > limits.max_key_bytes, "key_too_large", _sized(name, size, "bytes"))
-        for name in self._lists:
-            size = np.diff(offsets_of(batch.column(name)))
-            check.say(size > limits.max_items, "too_many_items", _sized(name, size, "items"))
+            if batch.column(name).null_count:
+                check.say(~valid(batch.column(name)), "field_missing", _always(f"{name} is null"))
+        for names, most, reason, what in (
+            (self._keys, limits.max_key_bytes, "key_too_large", "bytes"),
+            (self._lists, limits.max_items, "too_many_items", "items"),
+        ):
+            for name in names:
+                offsets = offsets_of(batch.column(name))
+                size = offsets[1:] - offsets[:-1]
+                if size.max(initial=0) > most:
+                    check.say(size > most, reason, _sized(name, size, what))
         for name in self._doubles:
             bad = _not_finite(batch.column(name))
-            check.say(bad, "not_finite", _always(f"{name} is infinite or no number"))
+            if bad is not None:
+                check.say(bad, "not_finite", _always(f"{name} is infinite or no number"))
 
 
 class _Check:
@@ -120,8 +130,6 @@ class _Check:
 
     def say(self, bad: Mask, reason: str, detail: Callable[[int], str]) -> None:
         """Take note of the rows that are bad."""
-        if not bad.any():
-            return
         for row in np.flatnonzero(bad & self.good).tolist():
             self.faults.append(Fault(int(self._rows[row]), self._kind, reason, detail(row)))
         self.good &= ~bad
@@ -135,16 +143,18 @@ def _always(detail: str) -> Callable[[int], str]:
     return lambda i: detail
 
 
-def _not_finite(column: pa.Array) -> Mask:
-    """Return which doubles, or lists with a double that is, are infinite or no number."""
+def _not_finite(column: pa.Array) -> Mask | None:
+    """Return which doubles, or lists with a double that is, are infinite or no number; None for not one."""
     lists = pa.types.is_list(column.type)
     items = column.flatten() if lists else column
-    bad: Mask = ~np.isfinite(items.fill_null(0.0).to_numpy())
+    finite = np.isfinite((items.fill_null(0.0) if items.null_count else items).to_numpy())
+    if finite.all():
+        return None
     if not lists:
+        bad: Mask = ~finite
         return bad
     rows = np.zeros(len(column), bool)
-    if bad.any():
-        rows[pc.list_parent_indices(column).to_numpy()[bad]] = True
+    rows[pc.list_parent_indices(column).to_numpy()[~finite]] = True
     return rows
 
 

@@ -110,19 +110,25 @@ class Readers:
 
     def _framed(self, rows: Rows, numbers: Numbers) -> Iterator[tuple[Reader, Numbers]]:
         """Yield the rows of each schema id; a row without frame, or of an id that is not known, is bad."""
-        starts = rows.starts[numbers]
-        framed = rows.ends[numbers] - starts >= _FRAME
+        starts, ends = rows.starts, rows.ends
+        if len(numbers) < len(starts):
+            starts, ends = starts[numbers], ends[numbers]
+        framed = ends - starts >= _FRAME
         framed[framed] = rows.data[starts[framed]] == 0
-        for row in numbers[~framed].tolist():
-            rows.reasons[row] = (
-                "not_framed",
-                f"begins with {rows.value(row)[:_FRAME].hex()}, not with 00 and a schema id",
-            )
-        numbers, starts = numbers[framed], starts[framed]
-        digits = rows.data[starts[:, None] + np.arange(1, _FRAME)]
-        ids = np.ascontiguousarray(digits).view(">u4")[:, 0]
-        for number in np.unique(ids).tolist():
-            some = numbers[ids == number]
+        if not framed.all():
+            for row in numbers[~framed].tolist():
+                rows.reasons[row] = (
+                    "not_framed",
+                    f"begins with {rows.value(row)[:_FRAME].hex()}, not with 00 and a schema id",
+                )
+            numbers, starts = numbers[framed], starts[framed]
+        if len(numbers):
+            yield from self._of_each_id(rows, numbers, _numbers_at(rows.data, starts + 1))
+
+    def _of_each_id(self, rows: Rows, numbers: Numbers, ids: Numbers) -> Iterator[tuple[Reader, Numbers]]:
+        one = int(ids[0]) if ids.min() == ids.max() else None
+        for number in np.unique(ids).tolist() if one is None else [one]:
+            some = numbers[ids == number] if one is None else numbers
             found = self._by_id(number)
             if isinstance(found, tuple):
                 rows.reasons.update(dict.fromkeys(some.tolist(), found))
@@ -146,6 +152,13 @@ class Readers:
         except SchemaError as error:
             self._ids[number] = ("schema_incompatible", f"schema {number}: {error}"[:DETAIL])
         return self._ids[number]
+
+
+def _numbers_at(data: Bytes, places: Numbers) -> Numbers:
+    """Return the 32-bit numbers, high byte first, that begin at these places."""
+    raw = np.ascontiguousarray(data)
+    numbers: Numbers = np.ndarray((len(raw) - 3,), ">u4", raw.data, strides=(1,))[places]
+    return numbers
 
 
 class AvroRows:

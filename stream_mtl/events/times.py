@@ -49,10 +49,12 @@ class Times:
         return self._texts(column)
 
     def _longs(self, column: pa.Array) -> Numbers:
-        values: Numbers = np.asarray(column.fill_null(0)).astype(np.int64, copy=False)
-        far = FAR // _MULTIPLY[self._unit]
-        clipped: Numbers = np.clip(values // _DIVIDE[self._unit], -far, far) * _MULTIPLY[self._unit]
-        return clipped
+        filled = column.fill_null(0) if column.null_count else column
+        values: Numbers = np.asarray(filled).astype(np.int64, copy=False)
+        divide, multiply = _DIVIDE[self._unit], _MULTIPLY[self._unit]
+        far = FAR // multiply
+        clipped = np.minimum(np.maximum(values if divide == 1 else values // divide, -far), far)
+        return clipped if multiply == 1 else clipped * multiply
 
     def _doubles(self, column: pa.Array) -> Read:
         values = np.asarray(column.fill_null(float("nan")))

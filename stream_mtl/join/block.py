@@ -6,6 +6,7 @@ and a CRC-32C of all before it. When it is durable, the positions in its header 
 
 import struct
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import crc32c
 import msgspec
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from stream_mtl.errors import BlockCorrupt
+from stream_mtl.join.parts import stream_parts
 from stream_mtl.join.transitions import Transitions
 
 MAGIC = b"SMTLBLK1"
@@ -55,10 +57,10 @@ class Header(msgspec.Struct, frozen=True):
 def encode(header: Header, transitions: Transitions) -> list[memoryview]:
     """Return the block as buffers to be written one after the other."""
     rows = pa.Table.from_batches([transitions.rows])
-    sections = [_stream(table) for table in (rows, transitions.keys, transitions.fields)]
-    header = msgspec.structs.replace(header, sections=tuple(len(section) for section in sections))
-    text = msgspec.json.encode(header)
-    parts = [memoryview(MAGIC), memoryview(_LENGTH.pack(len(text))), memoryview(text), *sections]
+    sections = [stream_parts(table) for table in (rows, transitions.keys, transitions.fields)]
+    sizes = tuple(sum(map(len, section)) for section in sections)
+    text = msgspec.json.encode(msgspec.structs.replace(header, sections=sizes))
+    parts = [memoryview(MAGIC), memoryview(_LENGTH.pack(len(text))), memoryview(text), *chain(*sections)]
     checksum = 0
     for part in parts:
         checksum = crc32c.crc32c(part, checksum)
@@ -120,13 +122,6 @@ def merged(parts: Sequence[Transitions]) -> Transitions:
 
 def _starts(sizes: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(sizes)[:-1]])
-
-
-def _stream(table: pa.Table) -> memoryview:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return memoryview(sink.getvalue())
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:

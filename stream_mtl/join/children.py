@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from stream_mtl.clock import END, Millis
@@ -45,17 +46,20 @@ class Waiters:
 class Ids:
     """Standing records of a kind that has an id, by that id, for as long as a repeat or a child may come.
 
-    Columns: hash (of the id), time (ms), state (WAITING to ORPHAN), joined (its time in the chain), touched
-    (the row of its exposure in `Touched`, or -1), prev (the record that stood before it under the same id, or -1).
+    Columns: hash (of the id), time (ms), and where children name it as their parent: state (WAITING to ORPHAN), joined (its
+    time in the chain), touched (the row of its exposure in `Touched`, or -1), prev (the record that stood before it
+    under the same id, or -1).
     """
 
-    def __init__(self, name: str, schema: pa.Schema, memory: Millis) -> None:
-        self.ring = Ring(
-            hash=np.uint64, time=np.int64, state=np.int8, joined=np.int64, touched=np.int64, prev=np.int64
-        )
+    def __init__(self, name: str, schema: pa.Schema, memory: Millis, named: bool) -> None:
+        columns: dict[str, npt.DTypeLike] = {"hash": np.uint64, "time": np.int64}
+        if named:
+            columns |= {"state": np.int8, "joined": np.int64, "touched": np.int64, "prev": np.int64}
+        self.ring = Ring(**columns)
         self.pile = Pile(schema)
         self.keys = Keys(KeyIndex(self.ring), self.pile, [name])
         self.memory = memory
+        self.named = named
 
     def append(self, hashes: Hashes, prior: Rows, facts: Facts) -> Rows:
         """Remember standing records; `prior` are the rows that stood before them under the same id, or -1."""
@@ -73,6 +77,11 @@ class Ids:
         self.keys.index.insert(hashes[order], rows[order], prior[order] >= 0)
         return rows
 
+    def note(self, rows: Rows, state: npt.NDArray[np.int8], joined: Ints, touched: Rows) -> None:
+        """Note what has become of these rows."""
+        for name, values in (("state", state), ("joined", joined), ("touched", touched)):
+            self.ring.put(name, rows, values)
+
     def forget(self, before: Millis) -> None:
         """Drop what can no longer be repeated or named at or after `before`."""
         self.ring.drop_before(self.ring.bisect("time", before - self.memory, self.ring.first))
@@ -82,8 +91,15 @@ class Ids:
 class Identity:
     """Tells which records of one kind are events of their own, and keeps the others' accounts."""
 
-    def __init__(self, kind: KindSpec, key: tuple[str, ...], schema: pa.Schema, memory: Millis) -> None:
-        self.ids = Ids(kind.id, schema, memory) if kind.id is not None else None
+    def __init__(
+        self,
+        kind: KindSpec,
+        key: tuple[str, ...],
+        schema: pa.Schema,
+        memory: Millis,
+        named: bool = False,
+    ) -> None:
+        self.ids = Ids(kind.id, schema, memory, named) if kind.id is not None else None
         self.conflicts: list[Facts] = []  # since they were last taken
         self._id = kind.id
         self._key = key
@@ -102,7 +118,7 @@ class Identity:
         if clash.any():
             account["conflict"] += int(clash.sum())
             self.conflicts.append(facts.take(np.flatnonzero(clash)))
-        account["duplicate"] += int((~stands & ~clash).sum())
+        account["duplicate"] += len(facts) - int(stands.sum()) - int(clash.sum())
         facts = facts.take(np.flatnonzero(stands))
         return facts, self.ids.append(claims.hashes[stands], claims.prior[stands], facts)
 
@@ -119,8 +135,10 @@ class Children:
         self.kind = kind
         self.schema = schema
         self.hold = Hold(schema)
-        self.identity = Identity(kind, shape.chain.key, schema, shape.memory(kind))
-        self.waiters = Waiters.new(nothing(schema), np.zeros(0, np.int64))
+        named = kind.name in shape.named
+        self.identity = Identity(kind, shape.chain.key, schema, shape.memory(kind), named)
+        self.none_waiting = Waiters.new(nothing(schema), np.zeros(0, np.int64))
+        self.waiters = self.none_waiting
 
     @property
     def ids(self) -> Ids | None:

@@ -1,6 +1,6 @@
 """The log of exposures in event time, and the small second generation of those to which something has happened."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -65,8 +65,8 @@ class Touched:
     """Exposures to which something has happened; they outlive their row in the log.
 
     Columns: exposure (number), time, hash, prev (the touched row of the same key before this one, or -1), end (when
-    the last window closes), and per kind of event: first (END: not yet), last and count where needed, and
-    per value task its value so far (nan: none).
+    the last window closes), per kind of event: first (END: not yet), last where children name it as their parent, count
+    where values are asked for, and per value task its value so far (nan: none).
     """
 
     def __init__(self, shape: Shape, schema: pa.Schema) -> None:
@@ -80,12 +80,11 @@ class Touched:
         }
         self._defaults: dict[str, float] = {"prev": -1, "end": -END}
         for kind in shape.children:
-            columns |= {
-                f"first.{kind.name}": np.int64,
-                f"last.{kind.name}": np.int64,
-                f"count.{kind.name}": np.int64,
-            }
-            self._defaults |= {f"first.{kind.name}": END, f"last.{kind.name}": -END, f"count.{kind.name}": 0}
+            columns[f"first.{kind.name}"], self._defaults[f"first.{kind.name}"] = np.int64, END
+        for name in sorted(shape.named):
+            columns[f"last.{name}"], self._defaults[f"last.{name}"] = np.int64, -END
+        for name in sorted({task.event for task in shape.chain.tasks if task.regression}):
+            columns[f"count.{name}"], self._defaults[f"count.{name}"] = np.int64, 0
         for task in shape.chain.tasks:
             if task.regression:
                 columns[f"value.{task.name}"] = np.float64
@@ -151,10 +150,9 @@ class Touched:
         """Return when the kind first happened to these rows (END: not yet; row -1: END)."""
         return np.where(rows >= 0, self.ring.get(f"first.{kind}", np.maximum(rows, 0)), END)
 
-    def ends(self, rows: Rows, at: Ints | None = None) -> dict[str, Ints]:
-        """Return the end of every kind's window, knowing the events up to `at` (None: all)."""
-        firsts = self.firsts(rows, at)
-        lasts = {name: self.ring.get(f"last.{name}", rows) for name in firsts}
+    def ends(self, rows: Rows, firsts: Mapping[str, Ints]) -> dict[str, Ints]:
+        """Return the end of every kind's window, knowing these first events."""
+        lasts = {name: self.ring.get(f"last.{name}", rows) for name in self._shape.named}
         return self._shape.ends(self.ring.get("time", rows), firsts, lasts)
 
     def firsts(self, rows: Rows, at: Ints | None = None) -> dict[str, Ints]:
@@ -167,7 +165,7 @@ class Touched:
     def settle(self, rows: Rows) -> None:
         """Work out anew when the last window of these rows closes."""
         if len(rows):
-            self.ring.put("end", rows, np.maximum.reduce(list(self.ends(rows).values())))
+            self.ring.put("end", rows, np.maximum.reduce(list(self.ends(rows, self.firsts(rows)).values())))
 
     def forget(self, before: Millis) -> None:
         """Drop the oldest rows that nothing at or after `before` can ask for."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from stream_mtl.clock import Millis
@@ -47,85 +48,98 @@ class Facts:
         return Facts(self.time[part], self.partition[part], self.position[part], self.source, self.rows[part])
 
 
-_ROW_BITS = 32
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What is left of one arrival, in order of positions; its fields are those at `rows`, None: all of them."""
+
+    time: Ints
+    partition: Ints
+    position: Ints
+    fields: pa.RecordBatch
+    rows: Ints | None
+    first: Millis  # the least time
+    last: Millis  # the greatest
+
+    @classmethod
+    def of(
+        cls, time: Ints, partition: Ints, position: Ints, fields: pa.RecordBatch, rows: Ints | None = None
+    ) -> "_Held":
+        return cls(time, partition, position, fields, rows, int(time.min()), int(time.max()))
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> "_Held":
+        """Return some of it, which must not be none."""
+        rows = np.flatnonzero(chosen) if self.rows is None else self.rows[chosen]
+        return _Held.of(self.time[chosen], self.partition[chosen], self.position[chosen], self.fields, rows)
+
+    def gathered(self) -> pa.RecordBatch:
+        """Return the fields of what is left; a run of rows, as most are, is not copied."""
+        if self.rows is None:
+            return self.fields
+        first = int(self.rows[0])
+        if int(self.rows[-1]) - first + 1 == len(self.rows):
+            return self.fields.slice(first, len(self.rows))
+        return self.fields.take(pa.array(self.rows))
 
 
 class Hold:
-    """What has arrived of one kind and was not passed yet. A batch is kept until its last row has left.
-
-    Of each record it has the time and where it lies: (number of its batch, row).
-    """
+    """What has arrived of one kind and was not passed yet. An arrival is kept until its last row has left."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
-        self._batches: dict[
-            int, tuple[pa.RecordBatch, Ints, Ints]
-        ] = {}  # with partition and position of each row
-        self._serial = 0
-        self._time = self._place = np.zeros(0, np.int64)
+        self._held: list[_Held] = []
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._time)
+        return self._count
 
     def add(self, events: Events, partition: int) -> None:
         """Take records of one partition, in log order."""
-        self._add(
-            events.time, np.broadcast_to(np.int64(partition), len(events)), events.position, events.fields
-        )
+        self._add(events.time, np.full(len(events), partition), events.position, events.fields)
 
     def _add(self, time: Ints, partition: Ints, position: Ints, fields: pa.RecordBatch) -> None:
-        if len(time) == 0:
-            return
-        place = np.arange(len(time)) + (self._serial << _ROW_BITS)
-        self._batches[self._serial] = fields, partition, position
-        self._time, self._place = np.concatenate([self._time, time]), np.concatenate([self._place, place])
-        self._serial += 1
+        if len(time):
+            self._held.append(_Held.of(time, partition, position, fields))
+            self._count += len(time)
 
     def release(self, watermark: Millis) -> Facts:
         """Give up every record older than the watermark, in order of facts."""
-        leaving = self._time < watermark
-        if leaving.all():
-            facts = self._gather(self._time, self._place)
-            self._batches.clear()
-            self._time = self._place = self._time[:0]
-            return facts
-        facts = self._gather(self._time[leaving], self._place[leaving])
-        self._time, self._place = self._time[~leaving], self._place[~leaving]
-        kept = set((self._place >> _ROW_BITS).tolist())
-        self._batches = {serial: batch for serial, batch in self._batches.items() if serial in kept}
+        leaving, staying = [], []
+        for held in self._held:
+            if held.first >= watermark:
+                staying.append(held)
+            elif held.last < watermark:
+                leaving.append(held)
+            else:
+                old = held.time < watermark
+                leaving.append(held.only(old))
+                staying.append(held.only(~old))
+        self._held = staying
+        facts = _in_order(leaving, self.schema)
+        self._count -= len(facts)
         return facts
-
-    def _gather(self, time: Ints, place: Ints) -> Facts:
-        if len(time) == 0:
-            return nothing(self.schema)
-        serial, row = place >> _ROW_BITS, place & ((1 << _ROW_BITS) - 1)
-        heads = np.flatnonzero(np.diff(serial, prepend=-1))  # batches lie in the order of their arrival
-        parts = [
-            self._part(int(serial[head]), rows)
-            for head, rows in zip(heads, np.split(row, heads[1:]), strict=True)
-        ]
-        partition = np.concatenate([part[1] for part in parts])
-        position = np.concatenate([part[2] for part in parts])
-        order = order_by(time, partition, position)
-        source = pa.concat_batches([part[0] for part in parts]) if len(parts) > 1 else parts[0][0]
-        return Facts(time[order], partition[order], position[order], source, order)
-
-    def _part(self, serial: int, rows: Ints) -> tuple[pa.RecordBatch, Ints, Ints]:
-        """Return rows of one batch; a run of them, as most are, without a gather."""
-        fields, partition, position = self._batches[serial]
-        first, last = int(rows[0]), int(rows[-1])
-        if last - first + 1 == len(rows):
-            return fields.slice(first, len(rows)), partition[first : last + 1], position[first : last + 1]
-        return fields.take(pa.array(rows)), partition[rows], position[rows]
 
     def contents(self) -> Facts:
         """Return all that is held, in order of facts, leaving it here."""
-        return self._gather(self._time, self._place)
+        return _in_order(self._held, self.schema)
 
     def restore(self, facts: Facts) -> None:
         """Hold just these records."""
-        self._batches, self._time, self._place = {}, facts.time[:0], facts.time[:0]
+        self._held, self._count = [], 0
         self._add(facts.time, facts.partition, facts.position, facts.fields)
+
+
+def _in_order(parts: list[_Held], schema: pa.Schema) -> Facts:
+    if not parts:
+        return nothing(schema)
+    batches = [part.gathered() for part in parts]
+    time, partition, position = parts[0].time, parts[0].partition, parts[0].position
+    if len(parts) > 1:
+        time = np.concatenate([part.time for part in parts])
+        partition = np.concatenate([part.partition for part in parts])
+        position = np.concatenate([part.position for part in parts])
+    order = order_by(time, partition.take, position.take)
+    source = pa.concat_batches(batches) if len(batches) > 1 else batches[0]
+    return Facts(time[order], partition[order], position[order], source, order)
 
 
 def nothing(schema: pa.Schema) -> Facts:

@@ -22,14 +22,18 @@ def repeats(claims: Claims, time: Ints, prior_time: Ints, memory: Millis) -> Int
     row. A record repeats the latest standing one of its id, if that is at most `memory` older.
     """
     order, prior = claims.order, claims.prior
+    out = np.full(len(order), STANDS)
     begins = runs(claims.hashes[order])
-    if bool(begins.all()) and bool((prior < 0).all()):
-        return np.full(len(order), STANDS)
+    single = begins.copy()
+    single[:-1] &= begins[1:]
+    crowd = np.flatnonzero(~single | (prior[order] >= 0))
+    if len(crowd) == 0:
+        return out
+    order, begins = order[crowd], begins[crowd]
     group = np.cumsum(begins) - 1
     head = order[begins]
     standing = np.where(prior[head] >= 0, -2 - prior[head], STANDS)
     standing_time = np.where(prior[head] >= 0, prior_time[head], 0)
-    out = np.full(len(order), STANDS)
     rank = ranks(begins)
     by_rank = np.argsort(rank, kind="stable")
     for places in np.split(by_rank, np.cumsum(np.bincount(rank))[:-1]):

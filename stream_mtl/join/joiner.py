@@ -12,7 +12,7 @@ from stream_mtl.events.types import Arrivals, Events
 from stream_mtl.events.watermark import Watermark, Watermarks
 from stream_mtl.hashing import Hashes
 from stream_mtl.join.belong import NOTHING_OPENED, Belonging, Fates, Opened
-from stream_mtl.join.children import JOINED, ORPHAN, OUTSIDE, WAITING, Children, Identity, Waiters
+from stream_mtl.join.children import JOINED, WAITING, Children, Identity, Waiters
 from stream_mtl.join.exposures import Exposures, Touched
 from stream_mtl.join.hold import Facts, Hold
 from stream_mtl.join.identity import exact_copies, judge
@@ -20,8 +20,9 @@ from stream_mtl.join.keys import Claims
 from stream_mtl.join.ripen import Ripener
 from stream_mtl.join.rows import Rows
 from stream_mtl.join.scores import Scores, beside
-from stream_mtl.join.search import Ints
+from stream_mtl.join.search import Ints, runs
 from stream_mtl.join.shape import shape_of
+from stream_mtl.join.slices import cut_times
 from stream_mtl.join.spec import ChainSpec
 from stream_mtl.join.transitions import Transitions
 from stream_mtl.join.values import Sums, add_up
@@ -60,7 +61,6 @@ class Joiner:
         self.ripener = Ripener(self.shape, self.exposures, self.touched)
         ids = {name: children.ids for name, children in self.children.items()}
         self._belonging = Belonging(self.shape, self.exposures, self.touched, ids)
-        self.linked = 0  # touched rows below this can be found by key
 
     def admit(self, arrivals: Arrivals) -> None:
         """Take what one poll gave of one source partition. Late records are counted and left out."""
@@ -148,30 +148,26 @@ class Joiner:
     def _slices(
         self, roots: Facts, facts: dict[str, Facts], before: Millis
     ) -> Iterator[tuple[Millis, Facts, dict[str, Facts]]]:
-        """Cut what was released so that the facts of one slice span at most `remember`.
-
-        Then whether an exposure is still known at some moment of a slice never depends on that same slice.
-        """
-        span = max(self.chain.remember, 1)
-        starts = dict.fromkeys(facts, 0)
-        start = 0
-        while True:
-            left = [int(f.time[starts[name]]) for name, f in facts.items() if starts[name] < len(f)]
-            if start < len(roots):
-                left.append(int(roots.time[start]))
-            if not left:
-                yield before, roots.slice(0, 0), {name: f.slice(0, 0) for name, f in facts.items()}
-                return
-            limit = min(left) + span
-            stops = {name: int(np.searchsorted(f.time, limit)) for name, f in facts.items()}
+        """Cut what was released so that what happens in a slice does not decide what is known in it (decision 2)."""
+        start, starts = 0, dict.fromkeys(facts, 0)
+        for limit in (*self._cuts(roots, facts), before):
             stop = int(np.searchsorted(roots.time, limit))
+            stops = {name: int(np.searchsorted(f.time, limit)) for name, f in facts.items()}
             some = {name: f.slice(starts[name], stops[name]) for name, f in facts.items()}
-            some_roots = roots.slice(start, stop)
+            yield limit, roots.slice(start, stop), some
             start, starts = stop, stops
-            done = start == len(roots) and all(starts[name] == len(f) for name, f in facts.items())
-            yield (before if done else min(limit, before)), some_roots, some
-            if done:
-                return
+
+    def _cuts(self, roots: Facts, facts: dict[str, Facts]) -> list[Millis]:
+        if any(kind.parent is not None for kind in self.shape.children):
+            time = np.concatenate([roots.time, *(f.time for f in facts.values())])
+            return cut_times(np.zeros(len(time), np.int8), time, self.chain.remember)
+        apart = [self.children[name] for name in self.children if name in self.shape.apart]
+        children = [facts[c.kind.name] for c in apart] + [c.waiters.facts for c in apart if len(c.waiters)]
+        time = np.concatenate([np.zeros(0, np.int64), *(some.time for some in children)])
+        if len(time) == 0 or int(time.max()) - int(time.min()) <= self.chain.remember:
+            return []
+        hashes = [self.exposures.keys.hashes([f.column(k) for k in self.chain.key]) for f in children]
+        return cut_times(np.concatenate(hashes), time, self.chain.remember)
 
     def _slice(self, roots: Facts, facts: dict[str, Facts], before: Millis) -> Transitions | None:
         """Process the facts of [told_before, before), then tell everything due in it."""
@@ -187,15 +183,11 @@ class Joiner:
             if len(waiters):
                 fates = self._belonging.fates(children, waiters, opened, before)
                 self._record(children, waiters, fates, events, sums)
-        fresh = np.arange(self.linked, self.touched.ring.next)
-        self.touched.settle(np.unique(np.concatenate([fresh, *(rows for rows, _ in events)])))
         transitions = self.ripener.tell(numbers, events, sums, before)
         self._keep_values(sums)
         self.exposures.keys.index.insert(opened.hashes, opened.number, opened.known)
         if self.exposures.has_id_index:
             self.exposures.ids.index.insert(opened.id_hashes, opened.id_number, opened.id_known)
-        self.touched.link(fresh)
-        self.linked = self.touched.ring.next
         self._forget(before)
         return transitions
 
@@ -217,17 +209,19 @@ class Joiner:
         if clash.any():
             counts["conflict"] += int(clash.sum())
             self._conflicts.append((root.name, roots.take(np.flatnonzero(clash))))
-        counts["duplicate"] += int((~stands & ~clash).sum())
-        counts["joined"] += int(stands.sum())
-        chosen = self._numbering(roots, np.flatnonzero(stands))
+        standing = np.flatnonzero(stands)
+        counts["duplicate"] += len(roots) - len(standing) - int(clash.sum())
+        counts["joined"] += len(standing)
+        chosen = self._numbering(roots, standing)
         kept = roots.take(chosen)
         id_hashes = by_id.hashes[chosen] if exposures.has_id_index else None
         numbers = exposures.append(kept.time, by_key.hashes[chosen], id_hashes, self._with_scores(kept))
         place = np.full(len(roots), -1)
         place[chosen] = np.arange(len(chosen))
         first = int(numbers[0]) if len(numbers) else 0
+        opened = _sorted(by_key, place, kept.time, first)
         return numbers, Opened(
-            *_sorted(by_key, place, kept.time, first), *_sorted(by_id, place, kept.time, first)
+            *opened, *(opened if by_id is by_key else _sorted(by_id, place, kept.time, first))
         )
 
     def _with_scores(self, roots: Facts) -> pa.RecordBatch:
@@ -264,53 +258,67 @@ class Joiner:
         sums: dict[str, Sums],
     ) -> None:
         """Write the fates of one kind's children into the state, and keep those that go on waiting."""
+        waiting, joined, outside, orphan = np.bincount(fates.state, minlength=4).tolist()
         counts = self.counts[children.kind.name]
-        counts["outside"] += int((fates.state == OUTSIDE).sum())
-        counts["orphan"] += int((fates.state == ORPHAN).sum())
+        counts["joined"] += joined
+        counts["outside"] += outside
+        counts["orphan"] += orphan
+        if joined:
+            self._join(children, waiters, fates, events, sums)
+        if children.ids is not None and children.ids.named:
+            kept = waiters.id_row >= children.ids.ring.first
+            rows = waiters.id_row[kept]
+            children.ids.note(rows, fates.state[kept], fates.time[kept], fates.touched[kept])
+        if waiting:
+            rows = np.flatnonzero(fates.state == WAITING)
+            still = waiters.take(rows)
+            children.waiters = Waiters(still.facts, fates.exposure[rows], fates.touched[rows], still.id_row)
+        else:
+            children.waiters = children.none_waiting
+
+    def _join(
+        self,
+        children: Children,
+        waiters: Waiters,
+        fates: Fates,
+        events: list[tuple[Rows, Ints]],
+        sums: dict[str, Sums],
+    ) -> None:
+        """Let what joined happen to its exposures; those become known for longer, and can be found by key."""
+        first_new = self.touched.ring.next
         joined = np.flatnonzero(fates.state == JOINED)
-        counts["joined"] += len(joined)
         touched, time = fates.touched[joined], fates.time[joined]
         untouched = np.flatnonzero(touched < 0)
         if len(untouched):
             touched[untouched] = self.touched.touch(self.exposures, fates.exposure[joined[untouched]])
-        fates.touched[joined] = touched
-        if len(joined):
-            self._note(children, waiters.facts.take(joined), touched, time, events, sums)
-        if children.ids is not None:
-            ids = children.ids.ring
-            kept = waiters.id_row >= ids.first
-            rows = waiters.id_row[kept]
-            ids.put("state", rows, fates.state[kept])
-            ids.put("joined", rows, fates.time[kept])
-            ids.put("touched", rows, fates.touched[kept])
-        open_ = np.flatnonzero(fates.state == WAITING)
-        still = waiters.take(open_)
-        children.waiters = Waiters(still.facts, fates.exposure[open_], fates.touched[open_], still.id_row)
+            fates.touched[joined] = touched
+        begun = self._note(children, waiters.facts.take(joined), touched, time, sums)
+        events.append(begun)
+        new = np.arange(first_new, self.touched.ring.next)
+        prolonged = begun[0] if children.kind.name in self.shape.prolonging else begun[0][:0]
+        self.touched.settle(np.union1d(new, prolonged))
+        self.touched.link(new)
 
     def _note(
-        self,
-        children: Children,
-        facts: Facts,
-        touched: Rows,
-        time: Ints,
-        events: list[tuple[Rows, Ints]],
-        sums: dict[str, Sums],
-    ) -> None:
+        self, children: Children, facts: Facts, touched: Rows, time: Ints, sums: dict[str, Sums]
+    ) -> tuple[Rows, Ints]:
+        """Note events of one kind; returns, of each exposure, the first of them."""
         name, ring = children.kind.name, self.touched.ring
         order = np.lexsort((time, touched))
         rows, times = touched[order], time[order]
-        begins = np.ones(len(rows), np.bool_)
-        begins[1:] = rows[1:] != rows[:-1]
-        ends = np.append(begins[1:], True)
+        begins = runs(rows)
         new = begins & (ring.get(f"first.{name}", rows) == END)
         ring.put(f"first.{name}", rows[new], times[new])
-        ring.put(f"last.{name}", rows[ends], times[ends])
-        due = np.ones(len(rows), np.bool_) if name in self.shape.named else new
+        due = new
+        if name in self.shape.named:
+            ends = np.append(begins[1:], True)
+            ring.put(f"last.{name}", rows[ends], times[ends])
+            due = np.ones(len(rows), np.bool_)
         self.ripener.expect(name, rows[due], times[due])
-        events.append((rows[begins], times[begins]))
         tasks = [task for task in self.chain.tasks if task.event == name and task.regression]
         if tasks:
             sums[name] = add_up(name, tasks, self.touched, touched, time, facts, self.chain.max_events)
+        return rows[begins], times[begins]
 
     def _keep_values(self, sums: dict[str, Sums]) -> None:
         for running in sums.values():

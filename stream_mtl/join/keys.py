@@ -55,9 +55,14 @@ class KeyIndex:
         self._shift = np.uint64(64 - (buckets.bit_length() - 1))
         self._prints = np.zeros((buckets, _SLOTS), np.uint32)
         self._rows = np.full((buckets, _SLOTS), -1, np.int64)
-        self._heads = np.zeros(buckets, np.int64)  # the slot to be taken next, its oldest
+        self._heads = np.zeros(buckets, np.uint8)  # the slot to be taken next, its oldest
         self._overflowed = np.zeros(buckets, np.bool_)
         self._worn = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the table takes."""
+        return sum(part.nbytes for part in (self._prints, self._rows, self._heads, self._overflowed))
 
     def rebuild(self) -> None:
         """Lay the table anew from the ring's live rows."""
@@ -77,7 +82,7 @@ class KeyIndex:
 
     def _wanted(self) -> int:
         buckets = self._buckets
-        while len(self._ring) > _FULL / 2 * _SLOTS * buckets:
+        while len(self._ring) > _FULL * _SLOTS * buckets:
             buckets *= 2
         return buckets
 
@@ -254,6 +259,8 @@ class Keys:
 
 def equal_rows(left: Sequence[pa.Array], right: Sequence[pa.Array]) -> Bools:
     """Return which rows are equal in every column; a null equals a null. (n,)"""
+    if left and all(a.equals(b) for a, b in zip(left, right, strict=True)):
+        return np.ones(len(left[0]), np.bool_)
     same = np.ones(len(left[0]) if left else 0, np.bool_)
     for a, b in zip(left, right, strict=True):
         if pa.types.is_list(a.type):

@@ -1,7 +1,7 @@
 """Tell what has become true: from a slice of event time to transitions in their order (decision 1, sections 6 and 7)."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from stream_mtl.clock import END, Millis
 from stream_mtl.join.exposures import Exposures, Touched
+from stream_mtl.join.payload import Payload
 from stream_mtl.join.rows import Rows, empty
 from stream_mtl.join.scores import PREFIX
 from stream_mtl.join.search import Ints, order_by, runs
@@ -23,50 +24,63 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Exposures of the log that come to one offset from their time, with what is told then of untouched ones."""
+
+    start: int
+    stop: int
+    offset: Millis
+    tellings: tuple[tuple[Telling, int, int], ...]  # kind, wait, tasks
+    rich: bool  # whether their fields are told
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Moments (n,) of touched exposures at which something may be due, and what had happened by then."""
+
+    rows: Rows  # in `Touched`
+    at: Ints
+    first: dict[str, Ints]  # kind -> its first event, END: not yet
+    end: dict[str, Ints]  # kind -> the end of its window
+
+
+@dataclass(frozen=True, slots=True)
 class States:
     """The state of every task at some moments of some exposures, as arrays of equal length."""
 
-    label: dict[str, tuple[npt.NDArray[np.int8], Bools]]  # value, and whether it is known
+    code: dict[str, npt.NDArray[np.uint8]]  # 0: the label is not known, 1: it is 0, _TRUE: it is 1
     at: dict[str, Ints]  # meaningful where label is 1
     value: dict[str, Floats]  # nan: none
 
 
+_FALSE, _TRUE = 1, 3
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Tellings that are alike in all but their exposure and time: of a range, or of a single touched exposure."""
+    """Tellings of untouched exposures, alike in all but exposure and time, or of touched ones, each by itself.
 
-    told: Ints  # (n,)
+    What they are is said once for a range, and once for each touched one: (k,) is (1,) or (n,).
+    """
+
+    when: Ints  # (n,) told * 4 + kind
     exposure: Ints  # (n,)
-    kind: npt.NDArray[np.int8]  # (1,) for a range, (n,) for touched ones, and so on down
-    wait: Ints  # -1: none
-    tasks: Ints
-    offset: Ints  # told - the exposure's time
-    place: Ints  # in the payload; of a range, what to add to the exposure's number
-    moment: Ints  # of touched ones: their row in the states, else -1
-
-    @property
-    def alike(self) -> Ints:
-        """For each row, which entry of the shorter columns it has. (n,)"""
-        return np.zeros(len(self.told), np.int64) if len(self.kind) == 1 else np.arange(len(self.told))
+    wait: Ints  # (k,) -1: none
+    tasks: Ints  # (k,)
+    offset: Ints  # (k,) told - the exposure's time
+    place: Ints  # (k,) in the payload, when the exposure's number is added
+    moment: Ints  # (k,) of touched ones: their row in the states, else -1
 
     @classmethod
     def range(
         cls, told: Ints, exposure: Ints, kind: Telling, wait: int, tasks: int, offset: int, place: int
     ) -> "Told":
-        """Return the same telling of many untouched exposures; the first has its payload at `place`."""
-        return cls(
-            told,
-            exposure,
-            np.array([int(kind)], np.int8),
-            np.array([wait]),
-            np.array([tasks]),
-            np.array([offset]),
-            np.array([place]),
-            np.array([-1]),
-        )
+        """Return the same telling of many untouched exposures."""
+        same = (np.array([value]) for value in (wait, tasks, offset, place, -1))
+        return cls(told * _KINDS + int(kind), exposure, *same)
 
 
-_POOR = -(1 << 50)  # added to places among the exposures without fields, until all with fields are counted
+_KINDS = len(Telling)
 
 
 class Ripener:
@@ -80,6 +94,7 @@ class Ripener:
         scored = [name for name in exposures.pile.schema.names if name.startswith(PREFIX)]
         self._key = [*shape.chain.key, *scored]
         self._key_schema = pa.schema([exposures.pile.schema.field(name) for name in self._key])
+        self._tasks = self._parents_first()
         self._dues = {(kind, offset): _Queue() for kind, offsets in shape.dues.items() for offset in offsets}
 
     def expect(self, kind: str, rows: Rows, time: Ints) -> None:
@@ -98,18 +113,19 @@ class Ripener:
         `opened` are the numbers of the slice's exposures; `events` the (touched row, time) of first events;
         `sums` the running values of the slice, by kind.
         """
-        parts: list[Told] = []
-        payload = _Payload(self._exposures, self._touched, self._key)
-        moments = list(events)
-        self._tell_opened(opened, parts, payload, moments)
-        self._tell_offsets(before, parts, payload, moments)
-        for queue in self._dues.values():
-            moments += queue.pop(before)
-        rows, at = _distinct(moments, self._touched.ring.first)
-        states = self._states(rows, at, sums)
-        if len(rows):
-            parts += self._tell_touched(rows, at, states, payload)
-        if sum(len(part.told) for part in parts) == 0:
+        spans = [*self._opened(opened), *self._due(before)]
+        ranges = {
+            rich: [(s.start, s.stop) for s in spans if s.tellings and s.rich == rich]
+            for rich in (True, False)
+        }
+        payload = Payload(self._exposures, self._touched, self._key, ranges[True], ranges[False])
+        due = [part for queue in self._dues.values() for part in queue.pop(before)]
+        parts, stirred = self._tell_spans(spans, payload)
+        moments = self._moments(*_distinct([*events, *due, *stirred], self._touched.ring.first))
+        states = self._states(moments, sums)
+        if len(moments.rows):
+            parts += self._tell_touched(moments, payload)
+        if sum(len(part.when) for part in parts) == 0:
             return None
         keys, fields = payload.tables(self._key_schema, self._exposures.pile.schema)
         return Transitions(self._rows(parts, states, payload), keys, fields)
@@ -119,25 +135,13 @@ class Ripener:
         fields = self._exposures.pile.schema
         return Transitions(empty(self._schema), self._key_schema.empty_table(), fields.empty_table())
 
-    def _tell_opened(
-        self, opened: Ints, parts: list[Told], payload: "_Payload", moments: list[tuple[Rows, Ints]]
-    ) -> None:
-        if len(opened) == 0:
-            return
-        start, stop = int(opened[0]), int(opened[-1]) + 1
-        place = payload.range(start, stop, fields=True)
-        time = self._exposures.ring.range("time", start, stop)
-        touched = self._exposures.ring.range("touched", start, stop)
-        calm = np.flatnonzero(touched < 0)
-        stirred = np.flatnonzero(touched >= 0)
-        moments.append((touched[stirred], time[stirred]))
-        parts.append(Told.range(time[calm], start + calm, Telling.EXPOSED, -1, 0, 0, place - start))
+    def _opened(self, opened: Ints) -> Iterator[Span]:
+        if len(opened):
+            told = ((Telling.EXPOSED, -1, 0),)
+            yield Span(int(opened[0]), int(opened[-1]) + 1, 0, told, True)
 
-    def _tell_offsets(
-        self, before: Millis, parts: list[Told], payload: "_Payload", moments: list[tuple[Rows, Ints]]
-    ) -> None:
-        ring, chain = self._exposures.ring, self._shape.chain
-        ends = self._shape.untouched_end
+    def _due(self, before: Millis) -> Iterator[Span]:
+        chain, ends = self._shape.chain, self._shape.untouched_end
         for offset in self._shape.root_offsets:
             start, stop = self._exposures.due(offset, before)
             if start == stop:
@@ -147,36 +151,126 @@ class Ripener:
                 for task in chain.tasks
             )
             final = _bits(ends[task.event] == offset for task in chain.tasks)
-            time, touched = ring.range("time", start, stop), ring.range("touched", start, stop)
-            calm, stirred = np.flatnonzero(touched < 0), np.flatnonzero(touched >= 0)
-            moments.append((touched[stirred], time[stirred] + offset))
-            time, number = time[calm] + offset, start + calm
-            if looks:
-                place = payload.range(start, stop, fields=True) - start
-                parts.append(Told.range(time, number, Telling.LOOK, offset, looks, offset, place))
-            if final:
-                place = payload.range(start, stop, fields=chain.features_on_final) - start
-                parts.append(Told.range(time, number, Telling.FINAL, -1, final, offset, place))
+            told = ((Telling.LOOK, offset, looks), (Telling.FINAL, -1, final))
+            rich = looks > 0 or chain.features_on_final
+            yield Span(start, stop, offset, tuple(one for one in told if one[2]), rich)
 
-    def _states(self, rows: Rows, at: Ints, sums: dict[str, Sums]) -> States:
-        """Return the state of every task of these touched rows at these moments (decision 1, section 6)."""
-        firsts, ends = self._touched.firsts(rows, at), self._touched.ends(rows, at)
+    def _tell_spans(self, spans: list[Span], payload: Payload) -> tuple[list[Told], list[tuple[Rows, Ints]]]:
+        """Tell of the untouched exposures; returns the moments of the touched ones beside it."""
+        ring = self._exposures.ring
+        parts: list[Told] = []
+        moments: list[tuple[Rows, Ints]] = []
+        for span in spans:
+            time, touched = (ring.range(name, span.start, span.stop) for name in ("time", "touched"))
+            at, number = time + span.offset, np.arange(span.start, span.stop)
+            calm = touched < 0
+            if not calm.all():
+                moments.append((touched[~calm], at[~calm]))
+                at, number = at[calm], number[calm]
+            for kind, wait, tasks in span.tellings:
+                place = payload.of_range(span.start, span.stop, span.rich)
+                parts.append(Told.range(at, number, kind, wait, tasks, span.offset, place))
+        return parts, moments
+
+    def _moments(self, rows: Rows, at: Ints) -> Moments:
+        first = self._touched.firsts(rows, at)
+        return Moments(rows, at, first, self._touched.ends(rows, first))
+
+    def _states(self, moments: Moments, sums: dict[str, Sums]) -> States:
+        """Return the state of every task (decision 1, section 6)."""
         states = States({}, {}, {})
-        for task in self._parents_first():
-            first = firsts[task.event]
-            happened = first <= at
-            known = happened | (ends[task.event] <= at)
+        for task in self._tasks:
+            first = moments.first[task.event]
+            happened = first <= moments.at
+            known = happened | (moments.end[task.event] <= moments.at)
             if task.given is not None:
-                given, given_known = states.label[task.given]
-                known &= given_known & (given == 1)
-            states.label[task.name] = (happened.astype(np.int8), known)
+                known &= states.code[task.given] == _TRUE
+            states.code[task.name] = np.where(known, np.where(happened, _TRUE, _FALSE), 0).astype(np.uint8)
             states.at[task.name] = first
             if task.regression:
-                value = self._touched.ring.get(f"value.{task.name}", rows)
+                value = self._touched.ring.get(f"value.{task.name}", moments.rows)
                 if task.event in sums:
-                    value = sums[task.event].as_of(task.name, value, rows, at)
+                    value = sums[task.event].as_of(task.name, value, moments.rows, moments.at)
                 states.value[task.name] = np.where(happened & known, value, np.nan)
         return states
+
+    def _tell_touched(self, moments: Moments, payload: Payload) -> list[Told]:
+        """Tell whatever is due for touched exposures at just these moments."""
+        ring, rows, at = self._touched.ring, moments.rows, moments.at
+        time = ring.get("time", rows)
+        exposed = time == at
+        event, final = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+        looks = {wait: np.zeros(len(rows), np.int64) for wait in self._shape.waits}
+        for bit, task in enumerate(self._shape.chain.tasks):
+            end, first = moments.end[task.event], moments.first[task.event]
+            final[end == at] |= 1 << bit
+            kind = self._shape.start_of(task)
+            start = time if kind is None else moments.first[kind]
+            for wait in task.waits:
+                looks[wait][(start < END) & (start + wait == at) & (at <= end)] |= 1 << bit
+            if task.waits:
+                late = (first == at) & (start <= at) & (first > start + min(task.waits))
+                event[late] |= 1 << bit
+        rich, poor = exposed | (event != 0), final != 0
+        for mask in looks.values():
+            rich |= mask != 0
+        if self._shape.chain.features_on_final:
+            rich |= poor
+        number = ring.get("exposure", rows)
+        place = payload.of_touched(rows, rich, poor) - number
+        tellings = [(Telling.EXPOSED, -1, np.zeros(len(rows), np.int64), exposed)]
+        tellings += [(Telling.LOOK, wait, mask, mask != 0) for wait, mask in looks.items()]
+        tellings += [(Telling.EVENT, -1, event, event != 0), (Telling.FINAL, -1, final, poor)]
+        return [_pick(*telling, at, number, at - time, place) for telling in tellings if telling[-1].any()]
+
+    def _rows(self, parts: list[Told], states: States, payload: Payload) -> pa.RecordBatch:
+        """Put tellings in order and fill in their states."""
+        wait, tasks = _join(parts, lambda part: part.wait), _join(parts, lambda part: part.tasks)
+        offset, moment = _join(parts, lambda part: part.offset), _join(parts, lambda part: part.moment)
+        when, exposure = _join(parts, lambda part: part.when), _join(parts, lambda part: part.exposure)
+        place = payload.settled(_join(parts, lambda part: part.place))
+        sizes = np.concatenate([np.full(len(part.wait), len(part.when) // len(part.wait)) for part in parts])
+        of = np.repeat(np.arange(len(wait)), sizes)
+        order = order_by(
+            when, exposure.take, lambda r: wait.take(of.take(r)), lambda r: tasks.take(of.take(r))
+        )
+        when, exposure, of = when.take(order), exposure.take(order), of.take(order)
+        told, waits = when // _KINDS, wait.take(of)
+        columns = [
+            pa.array(told),
+            pa.array((when % _KINDS).astype(np.int8)),
+            pa.array(exposure),
+            pa.array(told - offset.take(of)),
+            _nullable(pa.int64(), waits, waits >= 0),
+            pa.array(tasks.take(of)),
+            pa.array((place.take(of) + exposure).astype(np.int32)),
+        ]
+        for task in self._shape.chain.tasks:
+            columns += self._state_columns(task, states, offset, moment, of)
+        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
+
+    def _state_columns(
+        self, task: TaskSpec, states: States, offset: Ints, moment: Ints, of: Ints
+    ) -> list[pa.Array]:
+        """Return label, at and value of one task. Untouched exposures know no event; their windows may have closed."""
+        closed = offset >= self._shape.untouched_end[task.event] if task.given is None else False
+        codes = np.where(closed, _FALSE, np.zeros(len(moment), np.uint8)).astype(np.uint8)
+        stirred = np.flatnonzero(moment >= 0)
+        codes[stirred] = states.code[task.name][moment[stirred]]
+        code = codes.take(of)
+        true = code == _TRUE
+        rows = np.flatnonzero(true)
+        places = moment.take(of.take(rows))  # only what has happened to an exposure makes a label 1
+        columns = [
+            _nullable(pa.int8(), true.view(np.int8), code != 0),
+            _nullable(pa.int64(), _spread(rows, states.at[task.name].take(places), len(of)), true),
+        ]
+        if task.regression:
+            value = states.value[task.name].take(places)
+            there = np.zeros(len(of), np.bool_)
+            there[rows] = ~np.isnan(value)
+            columns.append(_nullable(pa.float64(), _spread(rows, value, len(of)), there))
+        return columns
 
     def _parents_first(self) -> list[TaskSpec]:
         done: dict[str | None, TaskSpec] = {}
@@ -185,85 +279,6 @@ class Ripener:
                 if task.given is None or task.given in done:
                     done.setdefault(task.name, task)
         return list(done.values())
-
-    def _tell_touched(self, rows: Rows, at: Ints, states: States, payload: "_Payload") -> list[Told]:
-        """Tell whatever is due for touched exposures at just these moments."""
-        ring = self._touched.ring
-        firsts, ends = self._touched.firsts(rows, at), self._touched.ends(rows, at)
-        time = ring.get("time", rows)
-        exposed = time == at
-        event, final = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-        looks = {wait: np.zeros(len(rows), np.int64) for wait in self._shape.waits}
-        for bit, task in enumerate(self._shape.chain.tasks):
-            end, first = ends[task.event], firsts[task.event]
-            final |= np.where(end == at, 1 << bit, 0)
-            kind = self._shape.start_of(task)
-            start = time if kind is None else firsts[kind]
-            for wait in task.waits:
-                looks[wait] |= np.where((start < END) & (start + wait == at) & (at <= end), 1 << bit, 0)
-            if task.waits:
-                late = (first == at) & (start <= at) & (first > start + min(task.waits))
-                event |= np.where(late, 1 << bit, 0)
-        tellings = [(Telling.EXPOSED, -1, np.zeros(len(rows), np.int64), exposed)]
-        tellings += [(Telling.LOOK, wait, mask, mask != 0) for wait, mask in looks.items()]
-        tellings += [(Telling.EVENT, -1, event, event != 0), (Telling.FINAL, -1, final, final != 0)]
-        rich = exposed | (event != 0) | (self._shape.chain.features_on_final & (final != 0))
-        for mask in looks.values():
-            rich = rich | (mask != 0)
-        place = payload.touched(rows, rich, final != 0)
-        number = ring.get("exposure", rows)
-        return [_pick(*telling, at, number, at - time, place) for telling in tellings if telling[-1].any()]
-
-    def _rows(self, parts: list[Told], states: States, payload: "_Payload") -> pa.RecordBatch:
-        """Put tellings in order and fill in their states."""
-        kinds, waits = _join(parts, lambda part: part.kind), _join(parts, lambda part: part.wait)
-        tasks, offsets = _join(parts, lambda part: part.tasks), _join(parts, lambda part: part.offset)
-        places, moments = _join(parts, lambda part: part.place), _join(parts, lambda part: part.moment)
-        starts = np.cumsum([0] + [len(part.kind) for part in parts])
-        of = np.concatenate([part.alike + start for part, start in zip(parts, starts[:-1], strict=True)])
-        told, exposure = _join(parts, lambda part: part.told), _join(parts, lambda part: part.exposure)
-        order = order_by(told * 4 + kinds[of], exposure, waits[of], tasks[of])
-        told, exposure, of = told[order], exposure[order], of[order]
-        place = places[of]
-        place = payload.place(np.where(moments[of] < 0, place + exposure, place))
-        wait = waits[of]
-        columns = [
-            pa.array(told),
-            pa.array(kinds[of]),
-            pa.array(exposure),
-            pa.array(told - offsets[of]),
-            _nullable(pa.int64(), wait, wait >= 0),
-            pa.array(tasks[of]),
-            pa.array(place),
-        ]
-        for task in self._shape.chain.tasks:
-            columns += self._state_columns(task, states, offsets, moments, of)
-        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
-
-    def _state_columns(
-        self, task: TaskSpec, states: States, offsets: Ints, moments: Ints, of: Ints
-    ) -> list[pa.Array]:
-        """Return label, at and value of one task. Untouched exposures know no event; their windows may have closed."""
-        stirred = np.flatnonzero(moments >= 0)
-        moment = moments[stirred]
-        known = np.zeros(len(moments), np.bool_)
-        if task.given is None:
-            known = offsets >= self._shape.untouched_end[task.event]
-        label, at = np.zeros(len(moments), np.int8), np.zeros(len(moments), np.int64)
-        label[stirred], known[stirred] = (
-            states.label[task.name][0][moment],
-            states.label[task.name][1][moment],
-        )
-        at[stirred] = states.at[task.name][moment]
-        columns = [
-            _nullable(pa.int8(), label[of], known[of]),
-            _nullable(pa.int64(), at[of], (known & (label == 1))[of]),
-        ]
-        if task.regression:
-            value = np.full(len(moments), np.nan)
-            value[stirred] = states.value[task.name][moment]
-            columns.append(_nullable(pa.float64(), value[of], ~np.isnan(value)[of]))
-        return columns
 
     def live(self) -> dict[tuple[str, Millis], tuple[Ints, Rows]]:
         """Return what is due later, per basis: (told, touched row), for a checkpoint."""
@@ -305,56 +320,6 @@ class _Queue:
         return at, np.concatenate([none, *(rows for _, rows in self._runs)])
 
 
-class _Payload:
-    """Collects the exposures that a batch of tellings speaks of: those that carry fields stand in front."""
-
-    def __init__(self, exposures: Exposures, touched: Touched, key: list[str]) -> None:
-        self._exposures = exposures
-        self._touched = touched
-        self._key = key
-        self._rich: list[pa.RecordBatch] = []
-        self._poor: list[pa.RecordBatch] = []
-        self._rich_rows = 0
-        self._poor_rows = 0
-
-    def range(self, start: int, stop: int, fields: bool) -> int:
-        """Add exposures [start, stop) of the log and return the place of the first (poor places are negative)."""
-        slices = self._exposures.pile.slices(start, stop)
-        return self._add(slices, stop - start, fields)
-
-    def touched(self, rows: Rows, rich: Bools, poor: Bools) -> Ints:
-        """Add touched exposures, each once, and return their places. (n,)"""
-        place = np.zeros(len(rows), np.int64)
-        full = np.flatnonzero(rich)
-        bare = np.flatnonzero(poor & ~rich)
-        if len(full):
-            place[full] = self._add([self._touched.pile.take(rows[full])], len(full), True) + np.arange(
-                len(full)
-            )
-        if len(bare):
-            batch = self._touched.pile.take(rows[bare], self._key)
-            place[bare] = self._add([batch], len(bare), False) + np.arange(len(bare))
-        return place
-
-    def _add(self, batches: list[pa.RecordBatch], n: int, fields: bool) -> int:
-        if fields:
-            self._rich += batches
-            self._rich_rows += n
-            return self._rich_rows - n
-        self._poor += batches
-        self._poor_rows += n
-        return self._poor_rows - n + _POOR
-
-    def place(self, places: Ints) -> npt.NDArray[np.int32]:
-        """Return final places: the poor ones come after the rich ones."""
-        return np.where(places < _POOR // 2, places - _POOR + self._rich_rows, places).astype(np.int32)
-
-    def tables(self, keys: pa.Schema, fields: pa.Schema) -> tuple[pa.Table, pa.Table]:
-        """Return (keys of all places, fields of the rich ones)."""
-        every = [batch.select(self._key) for batch in self._rich + self._poor]
-        return pa.Table.from_batches(every, keys), pa.Table.from_batches(self._rich, fields)
-
-
 def _bits(flags: Iterable[bool]) -> int:
     return sum(1 << bit for bit, flag in enumerate(flags) if flag)
 
@@ -375,13 +340,19 @@ def _pick(
     kind: Telling, wait: int, tasks: Ints, chosen: Bools, at: Ints, exposure: Ints, offset: Ints, place: Ints
 ) -> Told:
     rows = np.flatnonzero(chosen)
-    n = len(rows)
-    kinds, waits = np.full(n, int(kind), np.int8), np.full(n, wait)
-    return Told(at[rows], exposure[rows], kinds, waits, tasks[rows], offset[rows], place[rows], rows)
+    when = at[rows] * _KINDS + int(kind)
+    return Told(when, exposure[rows], np.full(len(rows), wait), tasks[rows], offset[rows], place[rows], rows)
 
 
-def _join(parts: list[Told], column: Callable[[Told], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+def _join(parts: list[Told], column: Callable[[Told], Ints]) -> Ints:
     return np.concatenate([column(part) for part in parts])
+
+
+def _spread(rows: Rows, values: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
+    """Return n values that are 0 but at these rows."""
+    out = np.zeros(n, values.dtype)
+    out[rows] = values
+    return out
 
 
 def _nullable(kind: pa.DataType, values: npt.NDArray[np.generic], valid: Bools) -> pa.Array:

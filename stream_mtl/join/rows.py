@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from stream_mtl.join.search import runs
+
 Rows = npt.NDArray[np.int64]  # (n,) row numbers
 
 _LARGE = 1 << 13  # a batch of so many rows stays as it is
@@ -88,6 +90,11 @@ class Ring:
             self.columns[name] = grown
         self._size = size
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the columns take, room to grow included."""
+        return sum(column.nbytes for column in self.columns.values())
+
     def live(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of the live rows of every column, oldest first."""
         return {name: self.range(name, self.first, self.next).copy() for name in self.columns}
@@ -133,22 +140,27 @@ class Pile:
         """Gather rows, in the order asked for; of the named columns, or of all."""
         if len(rows) == 0:
             return empty(self.schema if names is None else pa.schema([self.schema.field(n) for n in names]))
+        low, high = int(rows.min()), int(rows.max())
+        first = bisect_right(self._starts, low) - 1
+        if high < self._starts[first] + self._batches[first].num_rows:
+            return self._part(first, rows, names)
         order = None
-        if len(rows) > 1 and bool((rows[1:] < rows[:-1]).any()):
+        if bool((rows[1:] < rows[:-1]).any()):
             order = np.argsort(rows, kind="stable")
             rows = rows[order]
         of = np.searchsorted(self._starts, rows, "right") - 1
-        heads = np.flatnonzero(np.diff(of, prepend=-1))
-        parts = []
-        for batch, part in zip(of[heads].tolist(), np.split(rows, heads[1:]), strict=True):
-            held = self._batches[batch] if names is None else self._batches[batch].select(list(names))
-            parts.append(held.take(pa.array(part - self._starts[batch])))
-        gathered = pa.concat_batches(parts) if len(parts) > 1 else parts[0]
+        heads = np.flatnonzero(runs(of))
+        split = zip(of[heads].tolist(), heads.tolist(), [*heads[1:].tolist(), len(rows)], strict=True)
+        gathered = pa.concat_batches([self._part(batch, rows[i:j], names) for batch, i, j in split])
         if order is None:
             return gathered
         back = np.empty(len(order), np.int64)
         back[order] = np.arange(len(order))
         return gathered.take(pa.array(back))
+
+    def _part(self, batch: int, rows: Rows, names: Sequence[str] | None) -> pa.RecordBatch:
+        held = self._batches[batch] if names is None else self._batches[batch].select(list(names))
+        return held.take(pa.array(rows - self._starts[batch]))
 
     def slices(self, start: int, stop: int) -> list[pa.RecordBatch]:
         """Return rows [start, stop) without copying them."""
@@ -176,6 +188,11 @@ class Pile:
     def first(self) -> int:
         """The first row that is still held."""
         return self._starts[0] if self._starts else self.next
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows that are held."""
+        return sum(batch.nbytes for batch in self._batches)
 
     def parts(self) -> Iterator[tuple[int, pa.RecordBatch, bool]]:
         """Return each batch with its first row and whether it will stay as it is."""

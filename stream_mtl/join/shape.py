@@ -24,6 +24,8 @@ class Shape:
     root_offsets: tuple[Millis, ...]  # times after the exposure at which something may be due
     dues: Mapping[str, tuple[Millis, ...]]  # child kind -> times after its (first) event likewise
     named: frozenset[str]  # kinds that another kind names as its parent
+    prolonging: frozenset[str]  # child kinds that others come after: their events prolong an exposure
+    apart: frozenset[str]  # child kinds that do not come after all of the prolonging ones
     tasks_of: Mapping[str, int]  # kind -> bits of the tasks that ask for it
 
     def ends(self, exposed: Ints, first: Mapping[str, Ints], last: Mapping[str, Ints]) -> dict[str, Ints]:
@@ -82,6 +84,7 @@ def shape_of(chain: ChainSpec) -> Shape:
         due[kind.name] = set()
         for parent in kind.after:
             due[kind.name] |= {(parent, kind.within)} | due.get(parent, set())
+    prolonging = frozenset(p for k in children for p in k.after if p != root)
     bases = set().union(*due.values()) | {
         (_start_kind(chain, task), wait) for task in chain.tasks for wait in task.waits
     }
@@ -93,11 +96,21 @@ def shape_of(chain: ChainSpec) -> Shape:
         root_offsets=tuple(sorted({offset for kind, offset in bases if kind == root})),
         dues={k.name: tuple(sorted({o for kind, o in bases if kind == k.name})) for k in children},
         named=frozenset(p for k in children if k.parent is not None for p in k.after if p != root),
+        prolonging=prolonging,
+        apart=frozenset(name for name, above in _ancestors(children).items() if not prolonging <= above),
         tasks_of={
             k.name: sum(1 << i for i, task in enumerate(chain.tasks) if task.event == k.name)
             for k in chain.kinds
         },
     )
+
+
+def _ancestors(children: tuple[KindSpec, ...]) -> dict[str, set[str]]:
+    """Return the kinds that each kind comes after, whether directly or not."""
+    above: dict[str, set[str]] = {}
+    for kind in children:
+        above[kind.name] = set(kind.after).union(*(above.get(parent, ()) for parent in kind.after))
+    return above
 
 
 def _start_kind(chain: ChainSpec, task: TaskSpec) -> str:

@@ -60,7 +60,6 @@ def restore(joiner: Joiner, state: State) -> None:
     exposures.untold = dict(meta["untold"])
     _restore_pile("touched", touched.pile, meta, tables)
     touched.ring.restore(meta["rings"]["touched"][0], _numpy(tables["touched"]))
-    joiner.linked = touched.ring.next
     rows = np.arange(touched.ring.first, touched.ring.next)
     numbers = touched.ring.get("exposure", rows)
     in_log = numbers >= exposures.ring.first

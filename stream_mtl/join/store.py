@@ -11,6 +11,7 @@ import msgspec
 import pyarrow as pa
 
 from stream_mtl.join.log import sync_folder
+from stream_mtl.join.parts import stream_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +117,17 @@ class SegmentStore:
         return State(manifest.meta, tables, frozenset(n for n, e in manifest.tables.items() if e.sealed))
 
     def _write_table(self, name: str, table: pa.Table, sealed: bool) -> _Entry:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-        data = memoryview(sink.getvalue())
+        parts = stream_parts(table)
         file = f"{name}.{self._number:012d}.arrow"
-        self._write(self._folder / file, [data])
-        return _Entry(file, len(data), hashlib.sha256(data).hexdigest(), sealed)
+        self._write(self._folder / file, parts)
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(part)
+        return _Entry(file, sum(map(len, parts)), digest.hexdigest(), sealed)
 
     def _write(self, path: Path, parts: list[memoryview]) -> None:
         with path.open("wb") as file:
-            for part in parts:
-                file.write(part)
+            file.writelines(parts)
             file.flush()
             if self._sync:
                 os.fsync(file.fileno())

@@ -29,6 +29,7 @@ class WorkerOptions:
     """How a joiner reads and commits. Times are of the clock, except `ahead`, which is event time."""
 
     poll_rows: int = 10_000  # records of one source at a time
+    tell_rows: int = 32_768  # what became true is told when so many records were read, or a block is due
     block_rows: int = 65_536  # a block is written when so many rows were told,
     block_every: Millis = SECOND  # or so long after the last one
     checkpoint_every: Millis = MINUTE
@@ -41,6 +42,9 @@ class JoinWorker:
 
     1 dead letters are flushed, 2 the block is appended to the log, and with it its positions are committed,
     3 now and then the state is checkpointed, never ahead of the log.
+
+    Telling costs some milliseconds whatever there is to tell, and what is told leaves with a block. So it is
+    done when a block is due, and in between only to bound what is held back.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class JoinWorker:
         self._committed = dict(self.joiner.positions)
         self._block = 0
         self._told: list[Transitions] = []
+        self._untold = 0  # records read since the last telling
         self._ticks: list[Tick] = []
         self._ended: set[str] = set()
         self._last_block = self._last_checkpoint = clock()
@@ -96,12 +101,13 @@ class JoinWorker:
         ticks = [tick for header in self._log.headers(start) for tick in header.ticks]
         again = self._catch_up(target, ticks)
         self.joiner.tell(last.told_before)
+        self._untold = 0
         self._committed, self._block = dict(self.joiner.positions), last.block + 1
         self._seek(target)
         return again
 
     def step(self) -> int:
-        """Poll every source once, join, and commit if it is time. Returns how many records were read."""
+        """Poll every source once, and tell or commit if it is time. Returns how many records were read."""
         read = 0
         paused = self._ahead()
         heard = set(paused)
@@ -115,11 +121,12 @@ class JoinWorker:
             if not some and source.ended() and name not in self._ended:
                 self._end_source(name)
         self._pass_over_silent(heard)
-        self._told += self.joiner.tell()
-        self._keep_aside()
-        now = self._clock()
+        self._untold += read
+        if self._untold >= self._options.tell_rows:
+            self._tell()
         rows = sum(len(part) for part in self._told)
-        if rows >= self._options.block_rows or now - self._last_block >= self._options.block_every:
+        due = self._clock() - self._last_block >= self._options.block_every
+        if due or rows >= self._options.block_rows:
             self.commit()
         return read
 
@@ -132,16 +139,17 @@ class JoinWorker:
         """The sources that are passed over because they are silent."""
         return frozenset() if self._silence is None else self._silence.silent
 
-    def finish(self) -> None:
-        """Tell what the end of input makes known, commit, and checkpoint."""
-        self._told += self.joiner.tell(self.joiner.end())
-        self._keep_aside()
+    def finish(self, upto: Millis | None = None) -> None:
+        """Tell what the end of input makes known (and all before `upto`), commit, and checkpoint."""
+        end = self.joiner.end()
+        self._tell(end if upto is None else max(end, upto))
         self.commit()
         self.checkpoint()
 
     def commit(self) -> None:
-        """Make what was told and read durable."""
+        """Make what was read, and what became true by it, durable."""
         self._last_block = self._clock()
+        self._tell()
         if not self._told and self._committed == self.joiner.positions and not self._ticks:
             return
         self._letters.flush()
@@ -163,6 +171,11 @@ class JoinWorker:
         for source in self._sources.values():
             source.close()
         self._letters.close()
+
+    def _tell(self, upto: Millis | None = None) -> None:
+        self._told += self.joiner.tell(upto)
+        self._untold = 0
+        self._keep_aside()
 
     def _restore(self, last: Header) -> int:
         """Restore the newest usable checkpoint; returns the first block that it does not cover."""
@@ -187,19 +200,22 @@ class JoinWorker:
         again = 0
         self._apply(ticks)
         while behind := {p for p, position in self.joiner.positions.items() if position < target[p]}:
-            read = 0
+            found, before = False, again
             for name, source in self._sources.items():
                 done = frozenset(n for s, n in target if s == name and (s, n) not in behind)
                 for records in source.poll(self._options.poll_rows, done):
-                    read += 1
+                    found = True
                     again += self._read_again(self._codec.decode(records), target, ticks)
-            if read == 0:
+            if not found:
                 short = {p: (self.joiner.positions[p], target[p]) for p in sorted(behind)}
                 raise PositionOutOfRange(
                     f"the log of transitions was written from records that the sources do not have (partition: "
                     f"has, needs): {short}; restore the sources, or start with an empty log and state"
                 )
-            self.joiner.tell()
+            self._untold += again - before
+            if self._untold >= self._options.tell_rows:
+                self.joiner.tell()
+                self._untold = 0
         return again
 
     def _read_again(self, arrivals: Arrivals, target: Mapping[Partition, int], ticks: Sequence[Tick]) -> int:

@@ -114,6 +114,7 @@ def _options(made: Declared, follow: bool) -> WorkerOptions:
     join = made.config.join
     return WorkerOptions(
         poll_rows=join.poll_rows,
+        tell_rows=join.tell_rows,
         block_rows=join.block_rows,
         block_every=join.block_every,
         checkpoint_every=join.checkpoint_every,

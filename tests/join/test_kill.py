@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 STREAM_MTL = str(Path(sys.executable).parent / "stream-mtl")
-SMALL = ["-X", "join.poll_rows=700", "-X", "join.block_rows=500", "-X", "join.checkpoint_every=20ms"]
+SMALL = [
+    "-X",
+    "join.poll_rows=700",
+    "-X",
+    "join.tell_rows=1000",
+    "-X",
+    "join.block_rows=500",
+    "-X",
+    "join.checkpoint_every=20ms",
+]
 
 
 def market(folder: Path) -> Path:
