@@ -143,6 +143,9 @@ class Watch(Section):
         default="readings", validate_default=True, description="Folder of the readings."
     )
     every: Duration = Field(default=SECOND, description="Time between two readings.")
+    checkpoint_every: Duration = Field(
+        default=10 * SECOND, description="Time between two checkpoints, and two lines of the history."
+    )
     windows: Annotated[tuple[Duration, ...], Listed] = Field(
         default=(HOUR, DAY), description="Sliding windows of event time, beside the whole life."
     )

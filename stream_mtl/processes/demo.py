@@ -222,6 +222,7 @@ log_every = "300ms"
 
 [watch]
 every = "500ms"
+checkpoint_every = "2s"
 windows = ["1h", "3h"]
 min_examples = 50
 """

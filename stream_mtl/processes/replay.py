@@ -39,6 +39,9 @@ from stream_mtl.watch.board import Board
 from stream_mtl.watch.curve import Curve
 from stream_mtl.watch.outcomes import outcomes
 
+_ROWS = 1_024
+"""Rows that bring their labels are learned in such portions, between which the measures are noted."""
+
 Progress = Callable[[int, int, int], None]
 """Is told, now and then: bytes read, bytes there are, records read."""
 
@@ -102,8 +105,10 @@ class _Run:
 
     def learn_rows(self, fields: pa.Table, position: int) -> None:
         """Learn from rows that bring their labels; `position` is that of the first."""
-        for report in self.trainer.learn_rows(fields, labels(self.made.config, fields), position):
-            self.count(report)
+        for start in range(0, len(fields), _ROWS):
+            some = fields.slice(start, _ROWS)
+            for report in self.trainer.learn_rows(some, labels(self.made.config, some), position + start):
+                self.count(report)
 
     def count(self, report: StepReport) -> None:
         """Note a step."""

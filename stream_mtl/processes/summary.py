@@ -8,7 +8,7 @@ from stream_mtl.clock import Millis
 from stream_mtl.config.labels import is_labelled
 from stream_mtl.config.units import format_duration
 from stream_mtl.label.plan import Lesson
-from stream_mtl.measures import BinarySums, Group, Sums, equal_mass, reading
+from stream_mtl.measures import BinarySums, Group, Sums, count, equal_mass, reading
 from stream_mtl.processes.replay import Replayed
 from stream_mtl.watch.report import Fact, Learning, NextStep, Point, Report, TaskReport
 
@@ -70,6 +70,7 @@ def _total(counts: Mapping[str, int]) -> int:
 
 
 def _tasks(replayed: Replayed) -> Iterator[TaskReport]:
+    joint = {lesson.name for lesson in replayed.made.plan.lessons if lesson.joint}
     for name, about in abouts(replayed.made.plan.lessons).items():
         sums = replayed.measures[name]
         yield TaskReport(
@@ -80,7 +81,7 @@ def _tasks(replayed: Replayed) -> Iterator[TaskReport]:
             reliability=_groups(sums, replayed.made.config.watch.bins),
         )
         later = reading(replayed.later[name])
-        if later["examples"]:
+        if name not in joint and 0 < (later["examples"] or 0) < count(sums):
             yield TaskReport(f"{name}, 2nd half", f"{name}, about the second half of the run only.", later)
 
 
@@ -133,6 +134,11 @@ def _notes(replayed: Replayed) -> Iterator[str]:
         yield f"{replayed.tally.bad:,} rows were left out of learning: a number in them was not finite."
     if replayed.tally.skipped:
         yield f"{replayed.tally.skipped:,} steps were skipped: their gradient was not finite."
+    if any(lesson.joint for lesson in replayed.made.plan.lessons):
+        yield (
+            "Products (joint.*) are told early where the answer is no and late where it can still be yes: of the last "
+            "exposures of a log they count the misses only."
+        )
     windows = {kind.name: kind.within for kind in replayed.made.chain.kinds if kind.within is not None}
     if windows:
         yield (

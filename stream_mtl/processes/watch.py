@@ -47,7 +47,8 @@ def board_options(config: Config) -> BoardOptions:
 
 
 def _worker(made: Declared, clock: Clock) -> WatchWorker:
-    watch, options = made.config.watch, WatchOptions(every=made.config.watch.every)
+    watch = made.config.watch
+    options = WatchOptions(every=watch.every, checkpoint_every=watch.checkpoint_every)
     log = FileLog(log_folder(made.config))
     return WatchWorker(made.plan, made.chain, log, watch.path, clock, board_options(made.config), options)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from stream_mtl.clock import Millis
-from stream_mtl.measures import Sums, since
+from stream_mtl.measures import Sums, count, since
 
 Stand = Mapping[str, Sums]
 """The sums so far, by output."""
@@ -36,6 +36,11 @@ class Curve:
         return [(time, since(stand, before)) for (_, before), (time, stand) in pairwise(stands)]
 
     def second_half(self, last: Stand) -> dict[str, Sums]:
-        """Return what was added behind the border that is nearest to the middle of the run's intervals."""
-        middle = self._stands[len(self._stands) // 2][1] if self._stands else self._nothing
-        return since(last, middle)
+        """Return what was added behind the border at which about half of all examples had been counted."""
+        half = _examples(last) / 2
+        stands = [self._nothing, *(stand for _, stand in self._stands)]
+        return since(last, min(stands, key=lambda stand: abs(_examples(stand) - half)))
+
+
+def _examples(stand: Stand) -> int:
+    return max(map(count, stand.values()), default=0)
