@@ -18,8 +18,7 @@ BESIDE = ".tmp"
 def write_synced(path: Path, parts: Iterable[Bytes], sync: bool = True) -> None:
     """Write a file and wait until the disk has it."""
     with path.open("wb") as file:
-        for part in parts:
-            file.write(part)
+        file.writelines(parts)
         file.flush()
         if sync:
             os.fsync(file.fileno())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from stream_mtl.durable import sync_folder
 from stream_mtl.errors import Unavailable
 
 ROLL: Final = 64 << 20  # bytes, at which a file is whole
@@ -71,7 +72,7 @@ class NumberedFiles:
     def _open(self) -> BinaryIO:
         file = self._path().open("xb")
         file.write(self._begin)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         self._durable = len(self._begin)
         return file
 
@@ -100,7 +101,7 @@ class NumberedFiles:
 
     def _name(self, path: Path) -> None:
         path.rename(self._folder / path.name[1:].removesuffix(".tmp"))
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
 
 def hidden(folder: Path, suffix: str) -> list[Path]:
@@ -111,11 +112,3 @@ def hidden(folder: Path, suffix: str) -> list[Path]:
 def _number(path: Path) -> int:
     match = _NUMBER.match(path.name)
     return int(match.group(1)) if match else -1
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

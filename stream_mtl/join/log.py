@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from stream_mtl.durable import sync_folder, write_synced
 from stream_mtl.errors import BlockCorrupt, FingerprintMismatch, StateError
 from stream_mtl.join.block import Header, decode, decode_header, encode
 from stream_mtl.join.transitions import Transitions
@@ -132,13 +133,8 @@ class FileLog:
         """Write the block: 1 beside, 2 sync, 3 rename, 4 sync the folder."""
         _expect(header.block, self._next)
         path = self._path(header.block)
-        beside = path.with_suffix(".tmp")
-        with beside.open("wb") as file:
-            file.writelines(encode(header, transitions))
-            file.flush()
-            if self._sync:
-                os.fsync(file.fileno())
-        beside.rename(path)
+        write_synced(path.with_suffix(".tmp"), encode(header, transitions), self._sync)
+        path.with_suffix(".tmp").rename(path)
         if self._sync:
             sync_folder(self._folder)
             self._let_go(header.block - _CACHED)
@@ -204,15 +200,6 @@ class FileLog:
     def _numbers(self) -> list[int]:
         with os.scandir(self._folder) as entries:
             return sorted(int(e.name[: -len(_SUFFIX)]) for e in entries if e.name.endswith(_SUFFIX))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def refuse_other(where: str, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

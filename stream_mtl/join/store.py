@@ -1,7 +1,6 @@
 """Where a joiner's checkpoints lie: a cache of what the log and the input say, kept so that a restart is quick."""
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 import pyarrow as pa
 
-from stream_mtl.join.log import sync_folder
+from stream_mtl.durable import replace_file, write_synced
 from stream_mtl.join.parts import stream_parts
 
 
@@ -93,10 +92,7 @@ class SegmentStore:
         path = self._folder / f"checkpoint-{self._number:012d}.json"
         text = msgspec.json.encode(manifest)
         digest = hashlib.sha256(text).hexdigest().encode()
-        self._write(path.with_suffix(".tmp"), [memoryview(digest + b"\n" + text)])
-        path.with_suffix(".tmp").rename(path)
-        if self._sync:
-            sync_folder(self._folder)
+        replace_file(path, digest + b"\n" + text, self._sync)
         self._manifests = [manifest, *self._manifests][:2]
         self._number += 1
         self._sweep()
@@ -119,18 +115,11 @@ class SegmentStore:
     def _write_table(self, name: str, table: pa.Table, sealed: bool) -> _Entry:
         parts = stream_parts(table)
         file = f"{name}.{self._number:012d}.arrow"
-        self._write(self._folder / file, parts)
+        write_synced(self._folder / file, parts, self._sync)
         digest = hashlib.sha256()
         for part in parts:
             digest.update(part)
         return _Entry(file, sum(map(len, parts)), digest.hexdigest(), sealed)
-
-    def _write(self, path: Path, parts: list[memoryview]) -> None:
-        with path.open("wb") as file:
-            file.writelines(parts)
-            file.flush()
-            if self._sync:
-                os.fsync(file.fileno())
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("checkpoint-*.json"), reverse=True)

@@ -11,7 +11,6 @@ not a flipped bit.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,11 +22,12 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from stream_mtl.durable import BESIDE, sync_folder, write_synced
 from stream_mtl.errors import StateCorrupt, Unavailable
 
 FORMAT = 1
 
-_TENSORS, _MANIFEST, _PREFIX, _BESIDE = "tensors.safetensors", "manifest.json", "ckpt-", ".tmp"
+_TENSORS, _MANIFEST, _PREFIX = "tensors.safetensors", "manifest.json", "ckpt-"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -50,20 +50,20 @@ def write_checkpoint(
     One of the same number is replaced. Raises Unavailable if the disk refuses; what was there before then stands.
     """
     final = root / f"{_PREFIX}{number:012d}"
-    beside = final.with_name(final.name + _BESIDE)
+    beside = final.with_name(final.name + BESIDE)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        for left in root.glob(f"{_PREFIX}*{_BESIDE}"):
+        for left in root.glob(f"{_PREFIX}*{BESIDE}"):
             shutil.rmtree(left)
         beside.mkdir()
         tensors = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-        _write(beside / _TENSORS, tensors)
-        _write(beside / _MANIFEST, _manifest(number, tensors, facts))
-        _sync(beside)
+        write_synced(beside / _TENSORS, [tensors])
+        write_synced(beside / _MANIFEST, [_manifest(number, tensors, facts)])
+        sync_folder(beside)
         if final.exists():
             shutil.rmtree(final)
         beside.rename(final)
-        _sync(root)
+        sync_folder(root)
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise Unavailable(
@@ -140,18 +140,3 @@ def _canonical(value: Mapping[str, Any]) -> bytes:
 
 def _checksum(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
