@@ -18,12 +18,15 @@ from typer.core import TyperGroup
 
 from stream_mtl import __version__
 from stream_mtl.config.load import Loaded, load
-from stream_mtl.errors import StreamMtlError
+from stream_mtl.errors import StreamMtlError, Unavailable
 
 EPILOG = (
     "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, "
     "3 bad input, 4 bad state, 5 fenced, 6 unavailable."
 )
+
+
+_DISK = Unavailable.exit_code  # of a file or folder that cannot be used: Python's own words say which
 
 
 class Commands(TyperGroup):
@@ -33,11 +36,11 @@ class Commands(TyperGroup):
         """Run the command. With --debug, errors keep their traceback."""
         try:
             return super().invoke(ctx)
-        except StreamMtlError as error:
+        except (StreamMtlError, OSError) as error:
             if ctx.params.get("debug"):
                 raise
             complain(error)
-            raise typer.Exit(error.exit_code) from error
+            raise typer.Exit(error.exit_code if isinstance(error, StreamMtlError) else _DISK) from error
 
 
 app = typer.Typer(
@@ -107,7 +110,7 @@ def say(message: str) -> None:
     Console(stderr=True).print(Text(message), soft_wrap=True)
 
 
-def complain(error: StreamMtlError) -> None:
+def complain(error: Exception) -> None:
     """Print what is wrong, a red line for each fault."""
     console = Console(stderr=True)
     for line in str(error).splitlines():

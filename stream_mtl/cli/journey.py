@@ -77,12 +77,13 @@ def replay_(
     from stream_mtl.processes.summary import report_of
     from stream_mtl.watch.report import as_plain, html, show
 
+    made = loaded(config, overrides, events)
     folder = Path(f"{config.stem}-replay") if out is None else out
-    folder.mkdir(parents=True, exist_ok=True)
     with stopped_by_signals() as stop, _progress() as progress:
-        replayed = replay(loaded(config, overrides, events), folder / "dead-letters", stop, progress)
+        replayed = replay(made, folder / "dead-letters", stop, progress)
     report = report_of(replayed, f"Replay of {config.name}", config)
     page = folder / "report.html"
+    folder.mkdir(parents=True, exist_ok=True)
     page.write_text(html(report))
     if as_json_:
         typer.echo(json.dumps({**as_plain(report), "digest": replayed.digest, "page": str(page)}))
