@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from stream_mtl.cli.app import ConfigFile, Overrides, app, loaded
+from stream_mtl.cli.app import ConfigFile, Overrides, app, loaded, say
 from stream_mtl.publish.snapshot import Manifest
 from stream_mtl.publish.store import SnapshotFolder
 from stream_mtl.watch.words import count, moment, ratio
@@ -35,6 +35,9 @@ def snapshots_list(
     manifests = [store.manifest(version) for version in store.versions()]
     if as_json_:
         typer.echo(json.dumps({"latest": latest, "snapshots": [_plain(one) for one in manifests]}))
+        return
+    if not manifests:
+        say(f"no snapshot is there yet; stream-mtl run train {config} makes them")
         return
     table = Table(
         "version",
