@@ -1,6 +1,7 @@
 """Commands that look at published snapshots."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -10,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from stream_mtl.cli.app import ConfigFile, Overrides, app, loaded, say
-from stream_mtl.publish.snapshot import Manifest
+from stream_mtl.errors import StateError
+from stream_mtl.publish.snapshot import Manifest, Version
 from stream_mtl.publish.store import SnapshotFolder
 from stream_mtl.watch.words import count, moment, ratio
 
@@ -76,11 +78,18 @@ def snapshots_show(
 
     Example: stream-mtl snapshots show market/config.toml 12
     """
-    store = SnapshotFolder(loaded(config, overrides).config.publish.path)
-    wanted = store.latest() if version is None else version
-    snapshot = store.open(0 if wanted is None else wanted)
+    path = loaded(config, overrides).config.publish.path
+    store = SnapshotFolder(path)
+    snapshot = store.open(_latest(store, path) if version is None else version)
     shapes = {name: f"{array.dtype} {list(array.shape)}" for name, array in sorted(snapshot.weights.items())}
     typer.echo(json.dumps({**_plain(snapshot.manifest), "arrays": shapes}, indent=2))
+
+
+def _latest(store: SnapshotFolder, path: Path) -> Version:
+    latest = store.latest()
+    if latest is None:
+        raise StateError(f"{path}: there is no snapshot yet; `stream-mtl run train` publishes them")
+    return latest
 
 
 def _plain(manifest: Manifest) -> dict[str, Any]:

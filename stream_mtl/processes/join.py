@@ -91,11 +91,29 @@ def join_worker(
 
 
 def sources(made: Declared, follow: bool = False) -> list[FileSource]:
-    """Open the sources of all kinds. Raises ConfigError."""
+    """Open the sources of all kinds; recorded events may lack the served scores. Raises ConfigError."""
     if follow:
         _make_room_for_scores(made.config)
     names = dict.fromkeys(spec.source for spec in made.specs)
-    return [_source(made.config, name, follow) for name in names]
+    absent = None if follow else absent_scores(made)
+    return [_source(made.config, name, follow) for name in names if name != absent]
+
+
+def absent_scores(made: Declared) -> str | None:
+    """Return the source of the served scores if it has no file, and nothing but scores would come from it."""
+    before = made.chain.before
+    if before is None:
+        return None
+    (name,) = {spec.source for spec in made.specs if spec.kind == before.name}
+    shared = any(spec.source == name and spec.kind != before.name for spec in made.specs)
+    return None if shared or _has_files(name.partition(":")[2]) else name
+
+
+def _has_files(pattern: str) -> bool:
+    path = Path(pattern)
+    if path.is_dir():
+        return any(inner.is_file() for inner in path.rglob("*"))
+    return any(inner.is_file() for inner in Path(path.anchor).glob(str(path.relative_to(path.anchor))))
 
 
 def dead_letters(config: Config) -> Sink:

@@ -9,6 +9,7 @@ from stream_mtl.config.labels import is_labelled
 from stream_mtl.config.units import format_duration
 from stream_mtl.label.plan import Lesson
 from stream_mtl.measures import BinarySums, Group, Sums, count, equal_mass, reading
+from stream_mtl.processes.join import absent_scores
 from stream_mtl.processes.replay import Replayed
 from stream_mtl.watch.report import Fact, Learning, NextStep, Point, Report, TaskReport
 
@@ -125,6 +126,9 @@ def _groups(sums: Sums, bins: int) -> list[Group]:
 def _notes(replayed: Replayed) -> Iterator[str]:
     if replayed.stopped:
         yield "This replay was stopped before the end of the events."
+    absent = absent_scores(replayed.made)
+    if absent is not None:
+        yield f"No file matches {absent}: there are no served scores here to be measured."
     if replayed.waiting:
         yield (
             f"{replayed.waiting:,} exposures wait for a label that the log does not tell any more: their windows end "
@@ -136,8 +140,7 @@ def _notes(replayed: Replayed) -> Iterator[str]:
         yield f"{replayed.tally.skipped:,} steps were skipped: their gradient was not finite."
     if any(lesson.joint for lesson in replayed.made.plan.lessons):
         yield (
-            "Products (joint.*) are told early where the answer is no and late where it can still be yes: of the last "
-            "exposures of a log they count the misses only."
+            "Products (joint.*) are counted once the last label of their time is in: before that, misses alone would be known."
         )
     windows = {kind.name: kind.within for kind in replayed.made.chain.kinds if kind.within is not None}
     if windows:
