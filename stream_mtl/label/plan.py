@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from stream_mtl.clock import Millis
 from stream_mtl.errors import ConfigError, StateError
-from stream_mtl.join.spec import Aggregate, TaskSpec
+from stream_mtl.join.spec import Aggregate, ChainSpec, TaskSpec
 from stream_mtl.join.transitions import Transitions
 from stream_mtl.label.base import DelayedFeedback, Emitted, Kind, Plain, seconds
 from stream_mtl.label.examples import Examples, merge
@@ -203,6 +203,18 @@ class Plan:
             reached = np.where(reached == 1, before, reached)
         outside = np.where(reached == 0, 0.0, np.nan) if lesson.joint else np.nan
         return np.where(reached == 1, own, outside)
+
+
+def lives(plan: Plan, chain: ChainSpec) -> dict[str, Millis]:
+    """Return, by output, how long after an exposure its label is told at the latest."""
+    ends = {chain.root.name: 0}
+    kinds = {kind.name: kind for kind in chain.kinds}
+    while len(ends) < len(kinds):
+        for kind in kinds.values():
+            if kind.name not in ends and all(parent in ends for parent in kind.after):
+                ends[kind.name] = max(ends[parent] for parent in kind.after) + (kind.within or 0)
+    alone = {task.name: ends[task.event] for task in plan.tasks}
+    return alone | {lesson.name: ends[lesson.task.event] for lesson in plan.lessons if lesson.joint}
 
 
 def _check(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
+from stream_mtl.clock import Millis
 from stream_mtl.errors import ConfigError, FingerprintMismatch
 from stream_mtl.join.spec import TaskSpec
 from stream_mtl.label.base import Auxiliary, DelayedFeedback
@@ -54,6 +55,9 @@ class Recipe:
     )  # task -> method; Mature where not named
     model: ModelOptions = field(default_factory=ModelOptions)
     learn: LearnOptions = field(default_factory=LearnOptions)
+    lives: Mapping[str, Millis] = field(
+        default_factory=dict
+    )  # product -> how long after an exposure its label is told at the latest (label.plan.lives)
 
     def __post_init__(self) -> None:
         if self.features.width == 0 or not self.tasks:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from stream_mtl.join.transitions import Telling, Transitions
 from stream_mtl.learn.arrays import Arrays, put_under, under
 from stream_mtl.learn.encoded import Encoded, concat
+from stream_mtl.learn.held import Held
 from stream_mtl.learn.outcomes import (
     Truths,
     final_rows,
@@ -53,11 +54,16 @@ class Final:
     partition: Ints
     exposure: Ints
     tasks: Ints  # bit i: it ends task i
+    time: Ints  # ms: of the exposure
+    told: Ints  # ms
     truth: Truths  # (n, outputs)
 
     def arrays(self) -> Arrays:
         """Return the columns by name, to be saved."""
-        return {name: getattr(self, name) for name in ("partition", "exposure", "tasks", "truth")}
+        return {name: getattr(self, name) for name in _FINAL}
+
+
+_FINAL = ("partition", "exposure", "tasks", "time", "told", "truth")
 
 
 class Block:
@@ -70,6 +76,7 @@ class Block:
         self._place = rows.column("row").to_numpy()
         self._exposure = rows.column("exposure").to_numpy()
         self._tasks = rows.column("tasks").to_numpy()
+        self._time, self._told = rows.column("time").to_numpy(), rows.column("told").to_numpy()
         self._exposed = np.flatnonzero(rows.column("kind").to_numpy() == Telling.EXPOSED)
         self._final = final_rows(transitions)
         self._truth = final_truths(recipe.plan, transitions, self._final)
@@ -86,7 +93,14 @@ class Block:
         low, high = np.searchsorted(self._final, (start, stop))
         rows = self._final[low:high]
         partition = np.full(len(rows), self._partition)
-        return Final(partition, self._exposure[rows], self._tasks[rows], self._truth[low:high])
+        return Final(
+            partition,
+            self._exposure[rows],
+            self._tasks[rows],
+            self._time[rows],
+            self._told[rows],
+            self._truth[low:high],
+        )
 
 
 class Segment:
@@ -98,6 +112,8 @@ class Segment:
         self._exposed: list[Exposed] = []
         self._final: list[Final] = []
         self._pending: dict[int, Pending] = {}
+        outputs = recipe.plan.outputs
+        self._held = {name: Held(recipe.lives[name]) for name in outputs if name in recipe.lives}
 
     @property
     def waiting(self) -> int:
@@ -127,7 +143,9 @@ class Segment:
     def arrays(self) -> Arrays:
         """Return the state by name, to be saved."""
         pending = {str(number): one.arrays() for number, one in self._pending.items()}
+        held = {str(place): one.arrays() for place, one in enumerate(self._held.values())}
         return put_under(
+            held=put_under(**held),
             pending=put_under(**pending),
             measures=measure_arrays(self.measures),
             exposed=_join_exposed(self._exposed).arrays() if self._exposed else {},
@@ -137,6 +155,9 @@ class Segment:
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take back what `arrays` gave."""
         self.measures = measures_of_arrays(self._recipe.plan, under(arrays, "measures"))
+        held = under(arrays, "held")
+        for place, one in enumerate(self._held.values()):
+            one.restore(under(held, str(place)))
         self._pending = {}
         waiting = under(arrays, "pending")
         for number in sorted({int(name.split(".")[0]) for name in waiting}):
@@ -173,7 +194,21 @@ class Segment:
         for number in np.unique(final.partition).tolist():
             rows = np.flatnonzero(final.partition == number)
             predictions[rows] = self._pending_of(number).settle(final.exposure[rows], final.tasks[rows])
-        self.score(predictions, final.truth)
+        self.score(predictions, self._hold(final, predictions))
+
+    def _hold(self, final: Final, predictions: Predictions) -> Truths:
+        """Keep the outcomes of products until they are ripe; return the others'."""
+        if not self._held:
+            return final.truth
+        truth, upto = final.truth.copy(), int(final.told.max())
+        for name, held in self._held.items():
+            i = self._recipe.plan.outputs.index(name)
+            rows = ~np.isnan(truth[:, i]) & ~np.isnan(predictions[:, i])
+            held.add(final.time[rows], predictions[rows, i], truth[rows, i])
+            truth[:, i] = np.nan
+            counted: Any = self.measures[name]
+            self.measures = {**self.measures, name: counted + held.ripe(upto)}
+        return truth
 
     def _pending_of(self, partition: int) -> Pending:
         if partition not in self._pending:
@@ -190,5 +225,4 @@ def _join_exposed(parts: Sequence[Exposed]) -> Exposed:
 
 
 def _join_final(parts: Sequence[Final]) -> Final:
-    names = ("partition", "exposure", "tasks", "truth")
-    return Final(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    return Final(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FINAL))

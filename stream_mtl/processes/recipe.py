@@ -6,6 +6,7 @@ import torch
 
 from stream_mtl.config import declarations
 from stream_mtl.config.sections import Config
+from stream_mtl.label.plan import lives
 from stream_mtl.learn.features import Categorical, Feature, FeatureSpec, Numeric, Sequence
 from stream_mtl.learn.recipe import LearnOptions, Recipe, ValueOptions
 from stream_mtl.learn.sharing import ModelOptions
@@ -15,6 +16,7 @@ from stream_mtl.processes.declared import Declared
 def recipe_of(made: Declared) -> Recipe:
     """Return the recipe that a configuration declares. Raises ConfigError."""
     config = made.config
+    ends = lives(made.plan, made.chain)
     features = {name: _feature(declared) for name, declared in config.features.items()}
     return Recipe(
         FeatureSpec(features, config.learn.seed),
@@ -22,6 +24,7 @@ def recipe_of(made: Declared) -> Recipe:
         made.plan.methods,
         _model(config),
         _learn(config),
+        {lesson.name: ends[lesson.name] for lesson in made.plan.lessons if lesson.joint},
     )
 
 

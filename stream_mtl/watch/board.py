@@ -22,11 +22,11 @@ import numpy.typing as npt
 
 from stream_mtl.clock import BEGINNING, DAY, HOUR, MINUTE, SECOND, Millis
 from stream_mtl.join.spec import ChainSpec
-from stream_mtl.label.plan import Plan
+from stream_mtl.label.plan import Plan, lives
 from stream_mtl.measures import BinarySums, Sums, ValueSums
 from stream_mtl.watch.cells import Arrays
 from stream_mtl.watch.ledger import Ledger, Scored
-from stream_mtl.watch.outcomes import Coded, Ints, Outcomes, lives
+from stream_mtl.watch.outcomes import Coded, Ints, Outcomes
 from stream_mtl.watch.readings import LIFE, OutputReadings, Reading, Readings, reading_of, reliability_of
 
 OTHER = "other"

@@ -8,10 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stream_mtl.clock import Millis
 from stream_mtl.errors import ConfigError, StateError
 from stream_mtl.join.scores import PREFIX
-from stream_mtl.join.spec import ChainSpec
 from stream_mtl.join.transitions import Transitions
 from stream_mtl.label.plan import Plan, narrow
 from stream_mtl.learn.outcomes import final_rows, final_truths
@@ -74,18 +72,6 @@ def outcomes(plan: Plan, transitions: Transitions, slices: Sequence[str] = ()) -
 def score_column(output: str) -> str:
     """Return the column that tells what was served for an output: "joint.cvr" is told in "scored.joint_cvr"."""
     return PREFIX + output.replace(".", "_")
-
-
-def lives(plan: Plan, chain: ChainSpec) -> dict[str, Millis]:
-    """Return, by output, how long after an exposure its label is told at the latest."""
-    ends = {chain.root.name: 0}
-    kinds = {kind.name: kind for kind in chain.kinds}
-    while len(ends) < len(kinds):
-        for kind in kinds.values():
-            if kind.name not in ends and all(parent in ends for parent in kind.after):
-                ends[kind.name] = max(ends[parent] for parent in kind.after) + (kind.within or 0)
-    alone = {task.name: ends[task.event] for task in plan.tasks}
-    return alone | {lesson.name: ends[lesson.task.event] for lesson in plan.lessons if lesson.joint}
 
 
 def _served(plan: Plan, keys: pa.Table, place: Ints) -> Floats:

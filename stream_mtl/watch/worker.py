@@ -15,11 +15,11 @@ from stream_mtl.join.block import Header
 from stream_mtl.join.log import TransitionLog, refuse_other
 from stream_mtl.join.spec import ChainSpec
 from stream_mtl.join.transitions import Transitions
-from stream_mtl.label.plan import Plan
+from stream_mtl.label.plan import Plan, lives
 from stream_mtl.learn.checkpoint import read_checkpoint, write_checkpoint
 from stream_mtl.watch.board import Board, BoardOptions, window_name
 from stream_mtl.watch.history import MEGABYTE, History, line_of
-from stream_mtl.watch.outcomes import lives, outcomes
+from stream_mtl.watch.outcomes import outcomes
 
 
 @dataclass(frozen=True, slots=True)

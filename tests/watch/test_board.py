@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from stream_mtl import measures
 from stream_mtl.clock import DAY, HOUR, MINUTE, SECOND, Millis
+from stream_mtl.label.plan import lives
 from stream_mtl.learn.checkpoint import read_checkpoint, write_checkpoint
 from stream_mtl.measures import BinarySums, Sums, ValueSums
 from stream_mtl.watch.board import Board, BoardOptions, window_name
 from stream_mtl.watch.cells import NEWEST, OLDER
-from stream_mtl.watch.outcomes import Outcomes, lives
+from stream_mtl.watch.outcomes import Outcomes
 from stream_mtl.watch.readings import Reading, Readings
 from tests.label.world import CHAIN, cut
 

@@ -9,7 +9,8 @@ import pytest
 from stream_mtl.clock import HOUR, MINUTE
 from stream_mtl.errors import ConfigError, StateError
 from stream_mtl.join.transitions import Telling
-from stream_mtl.watch.outcomes import UNKNOWN, Outcomes, lives, score_column
+from stream_mtl.label.plan import lives
+from stream_mtl.watch.outcomes import UNKNOWN, Outcomes, score_column
 from tests.label.world import CHAIN, Life, planned, tell
 
 from .served import OUTPUTS, PLAN, joined, made, scores, serve, told, world
