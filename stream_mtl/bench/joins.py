@@ -13,7 +13,7 @@ import fastavro
 import numpy as np
 import numpy.typing as npt
 
-from stream_mtl.bench.measure import Rate, Run, peak_megabytes, timed
+from stream_mtl.bench.measure import Compared, Run, by_turns, peak_megabytes, timed
 from stream_mtl.bench.workload import Expected, Workload, expected, workload
 from stream_mtl.clock import SECOND, system_clock
 from stream_mtl.connectors.base import Records
@@ -39,14 +39,10 @@ EACH_POLL = WorkerOptions(block_every=0)
 
 @dataclass(frozen=True, slots=True)
 class JoinBench:
-    """What was measured of one batch size: all rates are over the same rounds."""
+    """What was measured of one batch size."""
 
-    events: int
-    batch: int
-    windows: str
-    rates: list[Rate]
+    compared: Compared
     state: Footprint  # when two thirds of the stream were read
-    peak_megabytes: float
 
 
 def bench_joins(impressions: int, batch: int, windows: str, rounds: int, early: bool = True) -> JoinBench:
@@ -62,17 +58,14 @@ def bench_joins(impressions: int, batch: int, windows: str, rounds: int, early: 
         "by default, memory": lambda: _memory(work, DEFAULT, _codec(work)),
         "by default, segment store and fsync": lambda: _durable(work, DEFAULT),
     }
-    cpu: dict[str, list[float]] = {name: [] for name in ways}
-    wall: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            run = way()
-            if run.result is not None and not np.array_equal(run.result, truth.labels):
-                raise StreamMtlError(f"{name}: what came out differs from the truth; this is a bug")
-            cpu[name].append(run.cpu)
-            wall[name].append(run.wall)
-    rates = [Rate(name, work.events, tuple(cpu[name]), tuple(wall[name])) for name in ways]
-    return JoinBench(work.events, batch, windows, rates, _state(work), peak_megabytes())
+
+    def check(name: str, labels: Labels | None) -> None:
+        if labels is not None and not np.array_equal(labels, truth.labels):
+            raise StreamMtlError(f"{name}: what came out differs from the truth; this is a bug")
+
+    about = f"{work.events:,} events, batches of {batch:,}, windows {windows}"
+    rates = by_turns(ways, work.events, rounds, check)
+    return JoinBench(Compared(about, "events", rates, peak_megabytes()), _state(work))
 
 
 class Tally(MemoryLog):
@@ -195,7 +188,7 @@ def _started(
 def _dict_join(work: Workload, truth: Expected) -> Run[Labels | None]:
     """One record after the other: fastavro, a dict of exposures, a queue of closings. Finals only."""
     schemas = {
-        number: fastavro.parse_schema(_plain_times(json.loads(text))) for number, text in work.schemas.items()
+        number: fastavro.parse_schema(plain_times(json.loads(text))) for number, text in work.schemas.items()
     }
     batches = [_messages(work, number) for number in range(len(work.batches))]
     out: dict[str, tuple[int, int]] = {}
@@ -203,7 +196,7 @@ def _dict_join(work: Workload, truth: Expected) -> Run[Labels | None]:
     return Run(np.array([out.get(name, (-1, -1)) for name in truth.ids], np.int8), run.cpu, run.wall)
 
 
-def _plain_times(schema: dict[str, Any]) -> dict[str, Any]:
+def plain_times(schema: dict[str, Any]) -> dict[str, Any]:
     """Read times as the numbers they are: as datetimes the plain loop would be a quarter slower."""
     for field in schema["fields"]:
         if isinstance(field["type"], dict) and "logicalType" in field["type"]:
@@ -245,11 +238,11 @@ def _plain_loop(
                 if known is None:
                     open_[name] = known = [time, event, None, None]
                     for one in early.pop(name, ()):
-                        _note(known, one, click_within, conversion_within)
+                        note(known, one, click_within, conversion_within)
             elif known is None:
                 early.setdefault(name, []).append(event)
             else:
-                _note(known, event, click_within, conversion_within)
+                note(known, event, click_within, conversion_within)
         closed = greatest - lateness - life
         for name in list(_closing(open_, closed)):
             _, _, click, conversion = open_.pop(name)
@@ -266,7 +259,8 @@ def _closing(open_: dict[str, list[Any]], before: int) -> Iterator[str]:
         yield name
 
 
-def _note(known: list[Any], event: dict[str, Any], click_within: int, conversion_within: int) -> None:
+def note(known: list[Any], event: dict[str, Any], click_within: int, conversion_within: int) -> None:
+    """Add a click or a conversion to an exposure [time, fields, click time, conversion time]; the first one counts."""
     if "conversion_id" in event:
         if known[2] is not None and event["ts"] - known[2] <= conversion_within and known[3] is None:
             known[3] = event["ts"]

@@ -3,10 +3,10 @@
 import gc
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
 
@@ -54,3 +54,47 @@ class Rate:
             for mine, theirs in zip(self.cpu, other.cpu, strict=True)
         ]
         return median(ratios), min(ratios), max(ratios)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Ways to do one thing, by turns in one process; the others are compared with the first."""
+
+    about: str
+    unit: str  # what the rates count
+    rates: list[Rate]
+    peak_megabytes: float
+
+
+def by_turns(
+    ways: Mapping[str, Callable[[], Run[Any]]],
+    items: int,
+    rounds: int,
+    check: Callable[[str, Any], None] = lambda name, result: None,
+) -> list[Rate]:
+    """Run every way in turn, so many rounds. `check` is told each way's name and what it gave, and may raise."""
+    cpu: dict[str, list[float]] = {name: [] for name in ways}
+    wall: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            run = way()
+            check(name, run.result)
+            cpu[name].append(run.cpu)
+            wall[name].append(run.wall)
+    return [Rate(name, items, tuple(cpu[name]), tuple(wall[name])) for name in ways]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Requests of one size, one after the other."""
+
+    candidates: int
+    wall: tuple[float, ...]  # seconds of whole requests, as the client has them
+    scorer_ms: float  # CPU a request, in process: rows of fields to scores
+    answer_ms: float  # CPU a request, in process: the body of a request to that of its answer
+    server_ms: float  # CPU a request of the server's process
+
+    def millis(self, share: float) -> float:
+        """Return the milliseconds within which this share of the requests was answered."""
+        place = min(int(share * len(self.wall)), len(self.wall) - 1)
+        return sorted(self.wall)[place] * 1_000

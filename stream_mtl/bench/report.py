@@ -1,6 +1,7 @@
-"""What a bench prints: rates per CPU second, and how many times the plain loop's, for people and for programs."""
+"""What a bench prints: rates per CPU second and latencies, for people and for programs."""
 
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from stream_mtl.bench.joins import JoinBench
+from stream_mtl.bench.measure import Compared, Latency
+from stream_mtl.join.footprint import Footprint
 
 
 def machine() -> str:
@@ -19,48 +21,88 @@ def machine() -> str:
     )
 
 
-def as_table(bench: JoinBench) -> Table:
-    """Return one bench as a table."""
-    title = f"{bench.events:,} events, batches of {bench.batch:,}, windows {bench.windows}"
-    table = Table("", "events per CPU s", "wall s", "times the plain loop", title=title, box=box.SIMPLE)
-    for rate in bench.rates:
-        middle, least, most = rate.times(bench.rates[0])
+def about_process(peak_megabytes: float) -> str:
+    """Return the machine and what the process took of it, in one line."""
+    return f"{machine()}; peak memory of the process {peak_megabytes:,.0f} MB"
+
+
+def as_table(compared: Compared) -> Table:
+    """Return a comparison as a table."""
+    first = compared.rates[0]
+    heads = ("", f"{compared.unit} per CPU s", "CPU s", "wall s", f"times {first.name}")
+    table = Table(*heads, title=compared.about, box=box.SIMPLE)
+    for rate in compared.rates:
+        middle, least, most = rate.times(first)
         table.add_row(
             rate.name,
             f"{rate.per_cpu_second:,.0f}",
-            f"{median(rate.wall):.2f}",
-            f"{middle:.1f} ({least:.1f} to {most:.1f})",
+            f"{median(rate.cpu):.3g}",
+            f"{median(rate.wall):.3g}",
+            f"{middle:.2f} ({least:.2f} to {most:.2f})",
         )
     return table
 
 
-def about_state(bench: JoinBench) -> str:
-    """Return what the state takes when two thirds of the stream were read, in one sentence."""
-    state = bench.state
+def as_plain(compared: Compared) -> dict[str, Any]:
+    """Return a comparison as JSON would have it."""
+    return {
+        "about": compared.about,
+        "unit": compared.unit,
+        "rates": {
+            rate.name: {
+                "per_cpu_second": round(rate.per_cpu_second),
+                "cpu_seconds": median(rate.cpu),
+                "wall_seconds": median(rate.wall),
+                "times_the_first": rate.times(compared.rates[0])[0],
+            }
+            for rate in compared.rates
+        },
+        "peak_megabytes": round(compared.peak_megabytes),
+        "machine": machine(),
+    }
+
+
+def about_state(state: Footprint) -> str:
+    """Return what the join's state takes when two thirds of the stream were read, in one sentence."""
     return (
         f"after two thirds of the stream {state.chains:,} chains wait: {state.beside_each:,.0f} bytes each beside "
         f"the payload, which is {state.payload / max(state.chains, 1):,.0f}"
     )
 
 
-def as_plain(bench: JoinBench) -> dict[str, Any]:
-    """Return one bench as JSON would have it."""
+def state_as_plain(state: Footprint) -> dict[str, Any]:
+    """Return the same as JSON would have it."""
+    return {"waiting_chains": state.chains, "bytes_beside_payload": round(state.beside_each)}
+
+
+def latency_table(latencies: Sequence[Latency]) -> Table:
+    """Return latencies as a table."""
+    heads = (
+        "candidates",
+        "p50 ms",
+        "p99 ms",
+        "CPU ms: scorer alone",
+        "with messages",
+        "CPU ms of the server",
+    )
+    title = f"one warm connection over loopback, {len(latencies[0].wall)} requests each; p50, p99: wall"
+    table = Table(*heads, title=title, box=box.SIMPLE)
+    for one in latencies:
+        numbers = (one.millis(0.5), one.millis(0.99), one.scorer_ms, one.answer_ms, one.server_ms)
+        table.add_row(str(one.candidates), *(f"{number:.2f}" for number in numbers))
+    return table
+
+
+def latency_as_plain(one: Latency) -> dict[str, Any]:
+    """Return a latency as JSON would have it."""
     return {
-        "machine": machine(),
-        "events": bench.events,
-        "batch": bench.batch,
-        "windows": bench.windows,
-        "peak_megabytes": round(bench.peak_megabytes),
-        "waiting_chains": bench.state.chains,
-        "bytes_beside_payload": round(bench.state.beside_each),
-        "rates": {
-            rate.name: {
-                "per_cpu_second": round(rate.per_cpu_second),
-                "wall_seconds": median(rate.wall),
-                "times_the_plain_loop": rate.times(bench.rates[0])[0],
-            }
-            for rate in bench.rates
-        },
+        "candidates": one.candidates,
+        "requests": len(one.wall),
+        "p50_ms": one.millis(0.5),
+        "p99_ms": one.millis(0.99),
+        "scorer_cpu_ms": one.scorer_ms,
+        "with_messages_cpu_ms": one.answer_ms,
+        "server_cpu_ms": one.server_ms,
     }
 
 

@@ -1,15 +1,21 @@
 """Commands that measure, beside plain loops in the same run."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from stream_mtl.cli.app import app
 
+if TYPE_CHECKING:
+    from stream_mtl.bench.measure import Compared
+
 bench_app = typer.Typer(no_args_is_help=True)
 app.add_typer(bench_app, name="bench", help="Measure, beside plain loops in the same run.")
+
+Rounds = Annotated[int, typer.Option(min=1, help="Runs of each; medians are shown.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 
 @bench_app.command("join")
@@ -17,8 +23,8 @@ def bench_join(
     impressions: Annotated[int, typer.Option(help="How many exposures the stream has.")] = 1_000_000,
     batch: Annotated[int, typer.Option(help="Records in one batch.")] = 10_000,
     windows: Annotated[str, typer.Option(help="24h, or 30m+7d (click, conversion).")] = "24h",
-    rounds: Annotated[int, typer.Option(help="Runs of each; medians are shown.")] = 3,
-    as_json_: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    rounds: Rounds = 3,
+    as_json_: AsJson = False,
 ) -> None:
     """Measure the join beside a plain loop of fastavro and a dict; both are compared with the truth.
 
@@ -28,9 +34,101 @@ def bench_join(
 
     measured = joins.bench_joins(impressions, batch, windows, rounds)
     if as_json_:
-        typer.echo(json.dumps(report.as_plain(measured)))
+        plain = report.as_plain(measured.compared) | report.state_as_plain(measured.state)
+        typer.echo(json.dumps(plain))
         return
-    console = Console(width=max(100, Console().width))
-    console.print(report.as_table(measured))
-    console.print(report.about_state(measured))
-    console.print(f"{report.machine()}; peak memory of the process {measured.peak_megabytes:,.0f} MB")
+    _print_tables([measured.compared], report.about_state(measured.state))
+
+
+@bench_app.command("features")
+def bench_features(
+    rows: Annotated[int, typer.Option(min=1, help="Rows that are encoded.")] = 200_000,
+    rounds: Rounds = 5,
+    as_json_: AsJson = False,
+) -> None:
+    """Measure the encoding of features alone, in batches of 256, 2,048 and 10,000.
+
+    Example: stream-mtl bench features --rows 50000
+    """
+    from stream_mtl.bench import features
+
+    _print(features.bench_features(rows, rounds), as_json_)
+
+
+@bench_app.command("train")
+def bench_train(
+    batch: Annotated[int, typer.Option(min=1, help="Rows of one minibatch.")] = 2_048,
+    blocks: Annotated[
+        int, typer.Option(min=1, help="Blocks of 8,192 rows; the first quarter warms up.")
+    ] = 24,
+    as_json_: AsJson = False,
+) -> None:
+    """Measure the whole training loop beside a bare torch loop of the same shapes.
+
+    Example: stream-mtl bench train --batch 256
+    """
+    from stream_mtl.bench import train
+
+    _print(train.bench_train(batch, blocks), as_json_)
+
+
+@bench_app.command("replay")
+def bench_replay(
+    impressions: Annotated[int, typer.Option(min=1, help="How many exposures the market has.")] = 200_000,
+    rounds: Rounds = 3,
+    as_json_: AsJson = False,
+) -> None:
+    """Measure a whole replay of event files beside a plain loop that only joins them; compared with the truth.
+
+    Example: stream-mtl bench replay --impressions 50000
+    """
+    from stream_mtl.bench import replays
+
+    _print([replays.bench_replay(impressions, rounds)], as_json_)
+
+
+@bench_app.command("score")
+def bench_score(
+    impressions: Annotated[int, typer.Option(min=1, help="What is learned before it serves.")] = 50_000,
+    requests: Annotated[int, typer.Option(min=1, help="Requests of each size.")] = 300,
+    as_json_: AsJson = False,
+) -> None:
+    """Measure requests to a server of 1, 20 and 100 candidates, and what scoring alone costs.
+
+    Example: stream-mtl bench score --requests 1000
+    """
+    from stream_mtl.bench import measure, report, score
+
+    measured = score.bench_score(impressions, requests)
+    peak = measure.peak_megabytes()
+    if as_json_:
+        latencies = [report.latency_as_plain(one) for one in measured]
+        made = {"latencies": latencies, "peak_megabytes": round(peak), "machine": report.machine()}
+        typer.echo(json.dumps(made))
+        return
+    console = _console()
+    console.print(report.latency_table(measured))
+    console.print(report.about_process(peak))
+
+
+def _print(measured: "list[Compared]", as_json: bool) -> None:
+    from stream_mtl.bench import report
+
+    if as_json:
+        typer.echo(json.dumps([report.as_plain(one) for one in measured]))
+    else:
+        _print_tables(measured)
+
+
+def _print_tables(measured: "list[Compared]", *remarks: str) -> None:
+    from stream_mtl.bench import report
+
+    console = _console()
+    for one in measured:
+        console.print(report.as_table(one))
+    for remark in (*remarks, report.about_process(measured[-1].peak_megabytes)):
+        console.print(remark)
+
+
+def _console() -> Console:
+    return Console(width=max(110, Console().width))

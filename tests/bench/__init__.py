@@ -1,0 +1,1 @@
+"""Tests of the benches: that they run, at tiny sizes, and say what they should."""
