@@ -4,9 +4,11 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from stream_mtl.clock import MINUTE, Millis, system_clock
@@ -44,6 +46,8 @@ _ROWS = 1_024
 
 Progress = Callable[[int, int, int], None]
 """Is told, now and then: bytes read, bytes there are, records read."""
+
+_APART = 1024  # rows with labels whose positions are told apart as times
 
 
 @dataclass(slots=True)
@@ -103,11 +107,13 @@ class _Run:
             found = outcomes(self.made.plan, transitions, self._board.options.slices)
             self._board.update(found, told_before)
 
-    def learn_rows(self, fields: pa.Table, position: int) -> None:
-        """Learn from rows that bring their labels; `position` is that of the first."""
-        for start in range(0, len(fields), _ROWS):
-            some = fields.slice(start, _ROWS)
-            for report in self.trainer.learn_rows(some, labels(self.made.config, some), position + start):
+    def learn_rows(self, fields: pa.Table, positions: npt.NDArray[np.int64]) -> None:
+        """Learn from rows that bring their labels. Their time is their position, however they were read."""
+        times = positions // _APART * _APART
+        starts = np.flatnonzero(np.diff(times, prepend=-1)).tolist()
+        for start, stop in pairwise([*starts, len(times)]):
+            rows = fields.slice(start, stop - start)
+            for report in self.trainer.learn_rows(rows, labels(self.made.config, rows), int(times[start])):
                 self.count(report)
 
     def count(self, report: StepReport) -> None:
@@ -189,7 +195,7 @@ def _rows(run: _Run, letters: Path, stop: Stop, progress: Progress) -> Accounts:
                 arrivals = codec.decode(records)
                 for events in arrivals.events:
                     counts["joined"] += len(events)
-                    run.learn_rows(pa.Table.from_batches([events.fields]), int(events.position[0]))
+                    run.learn_rows(pa.Table.from_batches([events.fields]), events.position)
                 counts["malformed"] += len(arrivals.malformed)
                 for letter in letters_of(arrivals):
                     dead.add(letter)
