@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from stream_mtl.events import strict
-from stream_mtl.events.extent import skipper
 from stream_mtl.events.schema import Step
 from stream_mtl.events.strict import BadError, Raw
 from stream_mtl.events.varint import INT, LONG, Ints, Mask, read, spread
@@ -65,13 +64,12 @@ def walk_array(walk: Walk, step: Step) -> tuple[Ints, Items]:
 class _Arrays:
     def __init__(self, walk: Walk, step: Step) -> None:
         assert step.node.items is not None
-        self.walk, self.name, self.whole, self.node = walk, step.name, step.node, step.node.items
+        self.walk, self.name, self.node = walk, step.name, step.node.items
         self.at = walk.at + walk.offset
         self._seen = np.zeros(len(self.at), np.int64)
         self._found: list[_Run] = []
         self._wanted = step.cell is not None
-        self._values = walk.most is not None
-        self._place = _placed(strict.reader(self.node, walk.most or 0))
+        self._place = _placed(strict.reader(self.node, walk.most))
 
     def run(self) -> None:
         rows = np.arange(len(self.at))
@@ -119,9 +117,8 @@ class _Arrays:
             heads = self._drop(heads, counts.bad, 0, "bad_varint")
         if len(heads.count) and heads.count.min() < 0:
             heads = self._sized(heads)
-        if self.walk.most is not None:
-            left = (self.walk.most - self._seen[heads.rows]).view(np.uint64)
-            heads = self._drop(heads, heads.count.view(np.uint64) > left, 0, "too_many_items")
+        left = (self.walk.most - self._seen[heads.rows]).view(np.uint64)
+        heads = self._drop(heads, heads.count.view(np.uint64) > left, 0, "too_many_items")
         room = np.maximum(self.walk.ends[heads.rows] - heads.at, 0) // self.node.least
         heads = self._drop(heads, heads.count.view(np.uint64) > room.view(np.uint64), _BEYOND, "truncated")
         over = heads.count == 0
@@ -161,7 +158,7 @@ class _Arrays:
         """Go over items of one width, all at once."""
         width = self.node.least
         at, heads.at = heads.at, heads.at + heads.count * width
-        judged = self.node.kind == "boolean" and self._values
+        judged = self.node.kind == "boolean"
         if not self._wanted and not judged:
             return heads
         begins = np.cumsum(heads.count) - heads.count
@@ -193,10 +190,8 @@ class _Arrays:
         starts[last - there] = heads.at
         heads.at = ends[last - 1]
         longest = INT if self.node.kind in ("int", "enum") else LONG
-        fine = bool((heads.at <= self.walk.ends[heads.rows]).all())
-        if self._values:
-            fine = fine and self.node.kind != "enum" and int((ends - starts).max(initial=0)) < longest
-        if fine:
+        fine = self.node.kind != "enum" and int((ends - starts).max(initial=0)) < longest
+        if fine and bool((heads.at <= self.walk.ends[heads.rows]).all()):
             self._keep(heads.rows, 0, there, starts, 0)
             return heads
         owners, _ = spread(there)
@@ -208,8 +203,6 @@ class _Arrays:
         """Let the rows die that have a number which may not be, or is not all theirs; return them (k,)."""
         limits = self.walk.ends[heads.rows][owners]
         over = ends > limits
-        if not self._values:
-            return self._first(heads, owners, over, over, ends)
         symbols = len(self.node.symbols)
         look = np.flatnonzero((starts < limits) & ((ends - starts >= longest) | (symbols > 0)))
         found = read(self.walk.view, starts[look], 0, longest)
@@ -287,11 +280,8 @@ class _Arrays:
         raw = self._rest(row, begin)
         places: list[tuple[int, int]] = []
         try:
-            if self.walk.most is None:
-                at = skipper(self.whole)(raw, 0, len(raw))
-            else:
-                read = strict.repeated(self._place, self.node.least, self.walk.most, seen)
-                places, at = read(raw, 0, len(raw))
+            read = strict.repeated(self._place, self.node.least, self.walk.most, seen)
+            places, at = read(raw, 0, len(raw))
         except BadError as bad:
             self._refuse(row, bad)
             return

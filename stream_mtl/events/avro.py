@@ -94,7 +94,7 @@ def _columns(plan: Plan, data: Bytes, starts: Ints, ends: Ints) -> tuple[pa.Reco
     view, starts, ends, sink = buffer(plan, data, starts, ends)
     walk = Walk(view, sink, starts, ends, plan.limits.max_items)
     walk.run(plan.steps)
-    alive = walk.finish(exactly=True)
+    alive = walk.finish()
     columns = gather(view, walk.cells, list(plan.fields.values()), len(starts))
     reasons = _told(walk)
     for (name, kind), (_, unfit) in zip(plan.fields.items(), columns, strict=True):

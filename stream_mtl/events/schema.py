@@ -1,8 +1,7 @@
 """A writer's schema against the wanted fields: what is read for each field, in which order, into which column."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
@@ -21,12 +20,11 @@ class Step:
     """What every cursor does next: over one field, or over a branch that only some of the rows have."""
 
     name: str  # the field's path
-    kind: str  # number, boolean, enum, text, fixed, array, nullable; of extents also numbers, width
+    kind: str  # number, boolean, enum, text, fixed, array, nullable
     node: Node
     cell: int | None = None  # which column it fills
     branch: int = 0  # nullable: the number of the branch that is not null
     inner: tuple["Step", ...] = ()  # nullable: what is in that branch
-    times: int = 0  # numbers: how many there are; width: how many bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,6 @@ class Plan:
     limits: Limits
     columns: pa.Schema
     steps: tuple[Step, ...] | None
-    extents: tuple[Step, ...] | None  # how to find where rows end, and nothing else about them
     reach: int  # bytes that a cursor may go past the end of its span before it is looked at
     row: Walk  # reads one row into its cells
     skip: Skip  # finds where one row ends
@@ -78,7 +75,6 @@ def compile_plan(
         columns=pa.schema([(name, ARROW_TYPES[kind]) for name, kind in fields.items()]),
         steps=steps,
         reach=_reach(steps or ()),
-        extents=None if steps is None else tuple(_extents(steps)),
         row=walker(root, limits.max_items, cells),
         skip=skipper(root),
     )
@@ -147,25 +143,6 @@ def _steps_of(node: Node, cells: Cells, path: tuple[str, ...]) -> Iterator[Step]
         yield Step(name, _STEPS.get(node.kind, node.kind), node, cell)
 
 
-def _extents(steps: Sequence[Step]) -> Iterator[Step]:
-    """Return steps that find the same end, with numbers or known widths one behind the other as one step."""
-    loose = (_extent(step) for step in steps)
-    for kind, group in groupby(loose, key=lambda step: step.kind):
-        if kind in _MERGED:
-            first, *others = group
-            yield replace(first, times=first.times + sum(step.times for step in others))
-        else:
-            yield from group
-
-
-def _extent(step: Step) -> Step:
-    if step.kind in ("number", "enum"):
-        return replace(step, kind="numbers", cell=None, times=1)
-    if step.kind in ("boolean", "fixed") and step.node.least <= SHORT:
-        return replace(step, kind="width", cell=None, times=step.node.least)
-    return replace(step, cell=None, inner=tuple(_extents(step.inner)))
-
-
 def _reach(steps: Sequence[Step]) -> int:
     """Return how far a cursor may get if every field is as long as it can be without a look at the end."""
     total = 0
@@ -185,7 +162,6 @@ _STEPS: Final[Mapping[str, str]] = {
     "fixed": "fixed",
     "enum": "enum",
 }
-_MERGED: Final = ("numbers", "width")
 _VARINT: Final = 10
 _REACHES: Final[Mapping[str, int]] = {
     "boolean": 1,

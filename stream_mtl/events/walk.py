@@ -54,8 +54,8 @@ class Walk:
     buffer must have zeros for the plan's reach, and 64 bytes more, behind `sink`.
     """
 
-    def __init__(self, view: View, sink: int, starts: Ints, ends: Ints, most: int | None) -> None:
-        """Begin at `starts`. `most` limits the items of an array; None if only extents are looked for."""
+    def __init__(self, view: View, sink: int, starts: Ints, ends: Ints, most: int) -> None:
+        """Begin at `starts`. `most` limits the items of an array."""
         self.view, self.sink = view, sink
         self.at, self.offset = starts, 0  # a cursor stands at their sum
         self.ends = ends
@@ -69,10 +69,10 @@ class Walk:
         for step in steps:
             _STEPS[step.kind](self, step)
 
-    def finish(self, exactly: bool) -> Mask:
-        """Return which rows (n,) are alive, after a last look at whether they went beyond their ends."""
+    def finish(self) -> Mask:
+        """Return which rows (n,) are alive, after a last look at whether they ended where they must."""
         stops = self.at + self.offset
-        wrong = (stops != self.ends if exactly else stops > self.ends) & (self.ends != FAR)
+        wrong = (stops != self.ends) & (self.ends != FAR)
         if wrong.any():
             self.fail(np.flatnonzero(wrong), stops[wrong], "trailing_bytes", "")
         alive: Mask = self.ends != FAR
@@ -116,15 +116,6 @@ class Walk:
 
     def _number(self, step: Step) -> None:
         self.keep(step, self._read(INT if step.node.kind == "int" else LONG, step))
-
-    def _numbers(self, step: Step) -> None:
-        """Go over numbers one behind the other: the last ends in the so many-th byte that can be a last one."""
-        stops = self.view.stops
-        last = np.searchsorted(stops, self.at + self.offset, side="right") + (step.times - 1)
-        self.at, self.offset = stops[np.minimum(last, len(stops) - 1)], 0
-
-    def _width(self, step: Step) -> None:
-        self.offset += step.times
 
     def _boolean(self, step: Step) -> None:
         value = self.view.raw[self.offset :].take(self.at)
@@ -210,8 +201,6 @@ class Walk:
 
 _STEPS: Final[Mapping[str, Callable[[Walk, Step], None]]] = {
     "number": Walk._number,
-    "numbers": Walk._numbers,
-    "width": Walk._width,
     "boolean": Walk._boolean,
     "enum": Walk._enum,
     "text": Walk._text,

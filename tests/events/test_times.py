@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stream_mtl.errors import ConfigError
 from stream_mtl.events.times import FAR, Times
+from stream_mtl.events.types import Limits
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOMENTS = st.datetimes(datetime(1600, 1, 1), datetime(2400, 1, 1)).map(
@@ -135,7 +136,9 @@ def test_a_whole_number_is_rounded_down_to_the_millisecond(unit, values):
 
 
 @settings(max_examples=200, deadline=None)
-@given(millis=st.lists(st.integers(-(10**13), 10**13), max_size=8))
+@given(
+    millis=st.lists(st.integers(-Limits().newest, Limits().newest), max_size=8)
+)  # beyond, floats are too coarse
 def test_a_fraction_of_seconds_gives_the_millisecond_that_it_was_written_with(millis):
     seconds = [value / 1_000 for value in millis]
     assert read(Times("s"), seconds, pa.float64()) == millis
