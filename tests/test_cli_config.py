@@ -111,7 +111,7 @@ def test_every_error_of_ours_exits_with_its_code(
     def fail() -> str:
         raise error("what; [bold]where[/bold]; do this")
 
-    monkeypatch.setattr(cli, "json_schema", fail)
+    monkeypatch.setattr(cli.configuration, "json_schema", fail)
     assert called("config", "schema") == (error.exit_code, "", "error: what; [bold]where[/bold]; do this\n")
 
 
@@ -119,7 +119,7 @@ def test_an_error_that_is_not_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch
     def fail() -> str:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "json_schema", fail)
+    monkeypatch.setattr(cli.configuration, "json_schema", fail)
     assert isinstance(CliRunner().invoke(cli.app, ["config", "schema"]).exception, ZeroDivisionError)
 
 

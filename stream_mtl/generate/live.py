@@ -54,7 +54,7 @@ class Population:
         self._shown, self._share = shown, unranked
         self._rng = np.random.default_rng(seed)
         self._coming: list[_Coming] = []
-        self._count = 0
+        self._count = self._events = 0
 
     def visit(self, requests: int, begin: Millis, end: Millis, ask: Ask) -> None:
         """Let so many people come between two times, and what they do be foreseen."""
@@ -111,7 +111,8 @@ class Population:
         self._come(time, "conversion", {**order, "ts": time, **own, "amount": amount})
 
     def _come(self, time: Millis, kind: str, record: Record) -> None:
-        heapq.heappush(self._coming, _Coming(time, len(self._coming) + self._count, kind, record))
+        self._events += 1
+        heapq.heappush(self._coming, _Coming(time, self._events, kind, record))
 
 
 def line(record: Record) -> bytes:
