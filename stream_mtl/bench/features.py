@@ -37,7 +37,9 @@ def _compare(about: str, spec: FeatureSpec, table: pa.Table, rounds: int, batche
 
 
 def _parts(table: pa.Table, batch: int) -> list[pa.Table]:
-    return [table.slice(start, batch) for start in range(0, table.num_rows, batch)]
+    """Return tables with memory of their own, as they come from a join or a request."""
+    starts = range(0, table.num_rows, batch)
+    return [table.take(pa.array(np.arange(table.num_rows)[start : start + batch])) for start in starts]
 
 
 def _encode(spec: FeatureSpec, parts: Sequence[pa.Table]) -> None:
