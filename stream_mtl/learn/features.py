@@ -201,8 +201,10 @@ class FeatureSpec:
         known = column.is_valid().to_numpy(zero_copy_only=False)
         lengths = np.where(known, np.minimum(np.diff(offsets), feature.max_items), 0)
         salt = self._salts[len(self.id_columns) + self.bag_columns.index(name)]
-        ids = _ids(_hash(name, column.values, feature.buckets), salt)
-        return gather(ids, offsets[1:] - lengths, lengths)
+        first = int(offsets[0])  # of a slice: the values are those of all rows
+        items = column.values.slice(first, int(offsets[-1]) - first)
+        ids = _ids(_hash(name, items, feature.buckets), salt)
+        return gather(ids, offsets[1:] - lengths - first, lengths)
 
     def _numbers(self, name: str, column: pa.Array, bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         feature = self.features[name]

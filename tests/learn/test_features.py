@@ -228,3 +228,16 @@ def test_taking_rows_of_a_bag_takes_their_items(rows: list[list[int]], picks: li
     taken = bag.take(np.array(picks, np.int64))
     found = [taken.ids[a:b].tolist() for a, b in zip(taken.offsets, taken.offsets[1:], strict=False)]
     assert found == [rows[pick] for pick in picks]
+
+
+def test_a_slice_of_rows_is_encoded_as_those_rows() -> None:
+    tags = pa.array([["a", "b"], None, [], ["c", None], ["a"], ["b", "b", "d"]], pa.list_(pa.string()))
+    spec = FeatureSpec({"tags": Sequence(dim=2), "user": Categorical(dim=2)})
+    table = pa.table({"tags": tags, "user": pa.array(range(6))})
+    whole = spec.encode(table)
+    for start in range(6):
+        part = spec.encode(table.slice(start, 3))
+        assert (
+            part.bags[0].ids.tolist() == whole.take(np.arange(start, min(start + 3, 6))).bags[0].ids.tolist()
+        )
+        assert part.bags[0].lengths.tolist() == whole.bags[0].lengths[start : start + 3].tolist()
