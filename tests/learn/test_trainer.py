@@ -290,7 +290,7 @@ def test_the_saved_names_are_these() -> None:
         "segment.exposed.exposure",
         "segment.exposed.features",
         "segment.exposed.partition",
-        *(f"segment.final.{name}" for name in ("exposure", "partition", "tasks", "truth")),
+        *(f"segment.final.{name}" for name in ("exposure", "partition", "tasks", "time", "told", "truth")),
         *(f"carry.{name}" for name in ("label", "weight", "elapsed", "kind", "told", "truth")),
         *(f"carry.features.{name}" for name in ("ids", "bag", "numbers", "bad")),
     }
