@@ -46,7 +46,10 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
                 break
             if rows == 0:
                 time.sleep(IDLE / 1_000)
-        worker.checkpoint() if follow or stop() else worker.finish()
+        if follow or stop():
+            worker.checkpoint()
+        else:
+            worker.finish()
         status.end(_facts(worker, publisher))
         return _facts(worker, publisher)
 
