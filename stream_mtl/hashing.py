@@ -81,10 +81,10 @@ def _text_words(column: pa.Array) -> Hashes:
     begin = int(starts[0])
     padded = np.concatenate([data[begin : int(starts[-1] + lengths[-1])], np.zeros(8, np.uint8)])
     starts = starts - begin
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 8)
+    windows = np.ndarray((len(padded) - 7,), np.uint64, padded, strides=(1,))  # the 8 bytes from each byte on
     for done in range(0, longest, 8):
         rows = np.flatnonzero(lengths > done)
-        words = windows[starts[rows] + done].view(np.uint64).reshape(-1)
+        words = windows[starts[rows] + done]
         spare = np.maximum(8 - (lengths[rows] - done), 0).astype(np.uint64) * np.uint64(8)
         state[rows] = _step(state[rows], words << spare)
     return state

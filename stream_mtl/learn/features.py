@@ -8,7 +8,7 @@ stay nan (the scaler puts the mean there); an infinite one, or one that is not a
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import pyarrow as pa
 from stream_mtl.clock import Millis
 from stream_mtl.errors import ConfigError
 from stream_mtl.hashing import Hashes, hash_columns, mix
+from stream_mtl.learn.cells import hash_each, read_numbers
 from stream_mtl.learn.encoded import Bag, Encoded, Ids, gather
 
 Pooling: TypeAlias = Literal["mean", "sum", "max"]
@@ -59,8 +60,6 @@ class Numeric:
     dim: int = 8  # of the embedded buckets
 
 
-_GREATEST = 1e38  # beyond, a sum of squares could overflow
-
 Feature: TypeAlias = Categorical | Sequence | Numeric
 
 
@@ -101,13 +100,28 @@ class FeatureSpec:
     def __init__(self, features: Mapping[str, Feature], seed: int = 0) -> None:
         self.features = dict(features)
         self.seed = seed
-        ids = {n: f for n, f in features.items() if isinstance(f, Categorical) or _bucketed(f)}
+        ids = {n: f for n, f in features.items() if not isinstance(f, Sequence) and not _plain_number(f)}
         self._dims = list(dict.fromkeys(f.dim for f in features.values() if not _plain_number(f)))
         self.id_columns = [name for dim in self._dims for name, f in ids.items() if f.dim == dim]
         self.bag_columns = [n for n, f in features.items() if isinstance(f, Sequence)]
         self.number_columns = [n for n, f in features.items() if _plain_number(f)]
         self.tables = tuple(self._table(dim) for dim in self._dims)
-        self._salts = self._salted([*self.id_columns, *self.bag_columns])
+        self._fields = {name: f.field or name for name, f in features.items()}
+        self._categorical = [name for name, f in features.items() if isinstance(f, Categorical)]
+        self._numeric = [name for name, f in features.items() if isinstance(f, Numeric)]
+        self._buckets = {
+            name: np.uint64(f.buckets)
+            for name, f in features.items()
+            if not isinstance(f, Numeric) and f.buckets is not None
+        }
+        self._boundaries = {
+            name: np.array(f.boundaries)
+            for name, f in features.items()
+            if isinstance(f, Numeric) and f.boundaries
+        }
+        salts = self._salted([*self.id_columns, *self.bag_columns])
+        self._column_salts = salts[: len(self.id_columns)]
+        self._salts = dict(zip(self.bag_columns, salts[len(self.id_columns) :], strict=True))
 
     @property
     def width(self) -> int:
@@ -127,16 +141,15 @@ class FeatureSpec:
 
     def encode(self, fields: pa.Table) -> Encoded:
         """Encode rows of fields. A column that is not there is all missing; ConfigError for one of a wrong type."""
-        rows = fields.num_rows
-        hashes = np.zeros((rows, len(self.id_columns)), np.uint64)
-        numbers = np.zeros((rows, len(self.number_columns)))
-        bad = np.zeros(rows, np.bool_)
-        for i, name in enumerate(self.id_columns):
-            hashes[:, i] = self._hashes(name, self._column(fields, name), bad)
-        for i, name in enumerate(self.number_columns):
-            numbers[:, i] = self._numbers(name, self._column(fields, name), bad)
-        bags = tuple(self._bag(name, self._column(fields, name)) for name in self.bag_columns)
-        return Encoded(_ids(hashes, self._salts[: len(self.id_columns)]), bags, numbers, bad)
+        rows, columns = fields.num_rows, self._columns(fields)
+        found, bad = read_numbers({name: columns[name] for name in self._numeric}, rows)
+        real = {name: self._scaled(name, values) for name, values in found.items()}
+        lists = {name: self._lists(name, columns[name]) for name in self.bag_columns}
+        hashes = self._hashes(columns, real, lists)
+        ids = _side_by_side([hashes[name] for name in self.id_columns], rows, np.uint64)
+        numbers = _side_by_side([real[name] for name in self.number_columns], rows, np.float64)
+        bags = tuple(one.bag(_ids(hashes[name], self._salts[name])) for name, one in lists.items())
+        return Encoded(_ids(ids, self._column_salts), bags, numbers, bad)
 
     def _table(self, dim: int) -> TableSpec:
         columns = [name for name in self.id_columns if self.features[name].dim == dim]
@@ -172,48 +185,53 @@ class FeatureSpec:
             return Owner(name)
         return Owner(name, feature.admit, feature.evict_after)
 
-    def _column(self, fields: pa.Table, name: str) -> pa.Array:
-        field = self.features[name].field or name
-        if field not in fields.column_names:
-            return pa.nulls(fields.num_rows)
-        column = fields.column(field)
-        if isinstance(column, pa.ChunkedArray):
-            column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-        return column
+    def _columns(self, fields: pa.Table) -> dict[str, pa.Array]:
+        """Return the column of every feature, in one piece."""
+        there = set(fields.column_names)
+        return {
+            name: _whole(fields.column(field)) if field in there else pa.nulls(fields.num_rows)
+            for name, field in self._fields.items()
+        }
 
-    def _hashes(self, name: str, column: pa.Array, bad: npt.NDArray[np.bool_]) -> Hashes:
-        feature = self.features[name]
-        if isinstance(feature, Numeric):
-            values = _real(name, feature, column, bad)
-            bucket = np.searchsorted(np.array(feature.boundaries), values, side="right").astype(np.int64)
-            bucket[np.isnan(values)] = -1
-            return bucket.view(np.uint64)
-        return _hash(name, column, feature.buckets)
+    def _hashes(
+        self,
+        columns: Mapping[str, pa.Array],
+        real: Mapping[str, npt.NDArray[np.float64]],
+        lists: Mapping[str, "_Lists"],
+    ) -> dict[str, Hashes]:
+        """Return the hash of every value that is embedded, by feature; of a list, those of its items."""
+        values = {name: columns[name] for name in self._categorical}
+        hashes = hash_each(values | {name: one.items for name, one in lists.items()})
+        for name, buckets in self._buckets.items():
+            hashes[name] = hashes[name] % buckets
+        for name, boundaries in self._boundaries.items():
+            hashes[name] = _bucket(real[name], boundaries)
+        return hashes
 
-    def _bag(self, name: str, column: pa.Array) -> Bag:
+    def _lists(self, name: str, column: pa.Array) -> "_Lists":
         feature = self.features[name]
         assert isinstance(feature, Sequence)
         if pa.types.is_null(column.type):
-            return Bag(np.zeros(0, np.int64), np.zeros(len(column) + 1, np.int64))
+            return _Lists(pa.nulls(0), np.zeros(len(column), np.int64), np.zeros(len(column), np.int64))
         if not pa.types.is_list(column.type):
             raise ConfigError(f"features.{name}: a sequence needs a column of lists, not of {column.type}")
         offsets = column.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
-        known = column.is_valid().to_numpy(zero_copy_only=False)
-        lengths = np.where(known, np.minimum(np.diff(offsets), feature.max_items), 0)
-        salt = self._salts[len(self.id_columns) + self.bag_columns.index(name)]
+        lengths = np.minimum(np.diff(offsets), feature.max_items)
+        if column.null_count:
+            lengths[column.is_null().to_numpy(zero_copy_only=False)] = 0
         first = int(offsets[0])  # of a slice: the values are those of all rows
         items = column.values.slice(first, int(offsets[-1]) - first)
-        ids = _ids(_hash(name, items, feature.buckets), salt)
-        return gather(ids, offsets[1:] - lengths - first, lengths)
+        return _Lists(items, offsets[1:] - lengths - first, lengths)
 
-    def _numbers(self, name: str, column: pa.Array, bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    def _scaled(self, name: str, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         feature = self.features[name]
         assert isinstance(feature, Numeric)
-        values = _real(name, feature, column, bad)
-        if feature.limits is not None:
-            low, high = feature.limits
-            return (np.clip(values, low, high) - low) / (high - low)
-        return values
+        if feature.log1p:
+            values = np.sign(values) * np.log1p(np.abs(values))
+        if feature.limits is None or feature.boundaries:
+            return values
+        low, high = feature.limits
+        return (np.clip(values, low, high) - low) / (high - low)
 
     def _salted(self, names: list[str]) -> Hashes:
         """Return what makes ids of different features, under different seeds, different ones."""
@@ -221,12 +239,42 @@ class FeatureSpec:
         return mix(hash_columns([owners]) ^ mix(np.array([self.seed % 2**64], np.uint64)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """A column of lists: row i has items[starts[i] : starts[i] + lengths[i]]."""
+
+    items: pa.Array
+    starts: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+
+    def bag(self, ids: Ids) -> Bag:
+        """Return the bag of the rows, given the id of every item."""
+        return gather(ids, self.starts, self.lengths)
+
+
 def _plain_number(feature: Feature) -> bool:
     return isinstance(feature, Numeric) and not feature.boundaries
 
 
-def _bucketed(feature: Feature) -> bool:
-    return isinstance(feature, Numeric) and bool(feature.boundaries)
+def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _side_by_side(columns: list[npt.NDArray[Any]], rows: int, kind: type[np.generic]) -> npt.NDArray[Any]:
+    """Return columns, (rows,) each, as a matrix, (rows, columns)."""
+    matrix = np.empty((rows, len(columns)), kind)
+    for i, column in enumerate(columns):
+        matrix[:, i] = column
+    return matrix
+
+
+def _bucket(values: npt.NDArray[np.float64], boundaries: npt.NDArray[np.float64]) -> Hashes:
+    """Return the number of boundaries that are not greater; a missing value has a bucket of its own."""
+    bucket = np.searchsorted(boundaries, values, side="right").astype(np.int64)
+    bucket[np.isnan(values)] = -1
+    return bucket.view(np.uint64)
 
 
 def _ids(hashes: Hashes, salts: Hashes | np.uint64) -> Ids:
@@ -234,33 +282,3 @@ def _ids(hashes: Hashes, salts: Hashes | np.uint64) -> Ids:
     ids = mix(hashes ^ salts).view(np.int64)
     ids[ids == 0] = 1
     return ids
-
-
-def _hash(name: str, column: pa.Array, buckets: int | None) -> Hashes:
-    if pa.types.is_null(column.type):
-        column = column.cast(pa.int64())
-    if pa.types.is_large_string(column.type) or pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string())
-    try:
-        hashes = hash_columns([column])
-    except TypeError as error:
-        raise ConfigError(f"features.{name}: {error}; declare it as a sequence, or leave it out") from error
-    return hashes if buckets is None else hashes % np.uint64(buckets)
-
-
-def _real(
-    name: str, feature: Numeric, column: pa.Array, bad: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float64]:
-    """Return the numbers of a column, nan where there is none; mark rows whose cell is not finite as bad."""
-    kind = column.type
-    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    if not numeric and not pa.types.is_null(kind):
-        raise ConfigError(f"features.{name}: a number cannot be read from a column of {kind}")
-    if pa.types.is_boolean(kind):
-        column = column.cast(pa.int8())
-    values: npt.NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    finite = np.abs(values) <= _GREATEST
-    if not finite.all():
-        bad |= ~finite & column.is_valid().to_numpy(zero_copy_only=False)
-        values = np.where(finite, values, np.nan)
-    return np.sign(values) * np.log1p(np.abs(values)) if feature.log1p else values
