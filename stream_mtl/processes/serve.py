@@ -20,7 +20,7 @@ from stream_mtl.serve.log import ScoreLog
 from stream_mtl.serve.reload import Reloader
 from stream_mtl.serve.requests import Messages
 from stream_mtl.serve.scorer import Scorer
-from stream_mtl.serve.server import run
+from stream_mtl.serve.server import calm_collector, run
 from stream_mtl.serve.tokens import read_tokens
 
 
@@ -39,6 +39,7 @@ def serve(
         service = _service(made, clock)
 
         def told(host: str, port: int) -> None:
+            calm_collector()
             address.append(f"http://{host}:{port}")
             announce(host, port)
 

@@ -10,12 +10,11 @@ from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 import structlog
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Request, Response, asgi, get
 from litestar.datastructures import State
-from litestar.exceptions import HTTPException, InternalServerException
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
-from litestar.handlers import HTTPRouteHandler
-from litestar.types import HTTPScope, Message, Scope
+from litestar.exceptions import HTTPException, MethodNotAllowedException
+from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
+from litestar.types import HTTPScope, Message, Receive, Scope, Send
 from prometheus_client.exposition import choose_encoder
 
 from stream_mtl.clock import SECOND, Clock, Millis, system_clock
@@ -75,11 +74,10 @@ def application(service: Service, max_body: int = 1 << 20, timeout: Millis = 5 *
             metrics.requests.labels(*_labels(scope["path"], method), message["status"]).inc()
 
     return Litestar(
-        [_score(service, metrics, timeout), *_looks(service, metrics)],
+        [_score(service, metrics, max_body, timeout), *_looks(service, metrics)],
         lifespan=[lifespan],
         before_send=[count],
         exception_handlers={HTTPException: _refuse, Exception: _fail},
-        request_max_body_size=max_body,
         state=State({"draining": False}),
         openapi_config=None,
         logging_config=None,
@@ -99,40 +97,48 @@ def _close(service: Service) -> None:
         service.log.close()
 
 
-def _score(service: Service, metrics: Metrics, timeout: Millis) -> HTTPRouteHandler:
-    @post("/score", status_code=HTTPStatus.OK)
-    async def score(request: Asking) -> Response[bytes]:
+def _score(service: Service, metrics: Metrics, max_body: int, timeout: Millis) -> ASGIRouteHandler:
+    """Return the route that is asked all the time: what it does not need of Litestar, it does without."""
+
+    async def score(scope: Scope, receive: Receive, send: Send) -> None:
         with metrics.inflight.track_inprogress():
-            _admit(service.tokens, request)
-            body = await _body(request, timeout)
+            _admit(service.tokens, cast(HTTPScope, scope))
+            body = await _body(receive, max_body, timeout)
             begun = perf_counter()
-            answer = _answer(service, metrics, body)
-            took = perf_counter() - begun
-            metrics.duration.observe(took)
-            service.timings.add(took)
-            return answer
+            try:
+                answer = _answer(service, metrics, body)
+            finally:
+                took = perf_counter() - begun
+                metrics.duration.observe(took)
+                service.timings.add(took)
+            await _send(send, answer)
 
-    return score
+    return asgi("/score", copy_scope=False)(score)
 
 
-def _answer(service: Service, metrics: Metrics, body: bytes) -> Response[bytes]:
+def _answer(service: Service, metrics: Metrics, body: bytes) -> bytes:
+    """Return the answer to a request. Raises HTTPException where there is none."""
     asked = service.messages.read(body)
     if isinstance(asked, Refused):
-        return _problem(_STATUS[asked.reason], asked.detail)
+        raise HTTPException(asked.detail, status_code=_STATUS[asked.reason])
     try:
         scores = service.scorer.score(asked.fields)
     except Unavailable as error:
         wait = max(1, service.reloader.poll_every // SECOND)
-        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": str(wait)})
+        raise HTTPException(
+            str(error), status_code=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": str(wait)}
+        ) from error
     metrics.scored(scores)
     answer = service.messages.respond(asked, scores)
     if service.log is not None:
         service.log.add(asked, answer)
-    return Response(service.messages.write(answer), media_type=_JSON)
+    return service.messages.write(answer)
 
 
-def _admit(tokens: Tokens | None, request: Asking) -> None:
-    if tokens is not None and not tokens.accepts(request.headers.get("authorization")):
+def _admit(tokens: Tokens | None, scope: HTTPScope) -> None:
+    if scope["method"] != "POST":
+        raise MethodNotAllowedException(headers={"Allow": "POST"})
+    if tokens is not None and not tokens.accepts(_authorization(scope)):
         raise HTTPException(
             "a token is needed: Authorization: Bearer TOKEN",
             status_code=HTTPStatus.UNAUTHORIZED,
@@ -140,20 +146,39 @@ def _admit(tokens: Tokens | None, request: Asking) -> None:
         )
 
 
-async def _body(request: Asking, timeout: Millis) -> bytes:
+def _authorization(scope: HTTPScope) -> str | None:
+    found = dict(scope["headers"]).get(b"authorization")
+    return None if found is None else found.decode("latin-1")
+
+
+async def _body(receive: Receive, most: int, timeout: Millis) -> bytes:
     try:
         async with asyncio.timeout(timeout / 1_000):
-            return await request.body()
+            return await _whole(receive, most)
     except TimeoutError as error:
         text = f"the body did not come within {timeout} ms; send it again"
         raise HTTPException(text, status_code=HTTPStatus.REQUEST_TIMEOUT) from error
-    except RequestEntityTooLarge as error:
-        most = request.route_handler.resolve_request_max_body_size()
-        text = f"a body has at most {most} bytes; ask in parts"
-        raise HTTPException(text, status_code=error.status_code) from error
-    except InternalServerException as error:  # Litestar's word for a client who has gone
-        text = "the client went away before its request was whole"
-        raise HTTPException(text, status_code=HTTPStatus.BAD_REQUEST) from error
+
+
+async def _whole(receive: Receive, most: int) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            text = "the client went away before its request was whole"
+            raise HTTPException(text, status_code=HTTPStatus.BAD_REQUEST)
+        body += message.get("body", b"")
+        if len(body) > most:
+            text = f"a body has at most {most} bytes; ask in parts"
+            raise HTTPException(text, status_code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+async def _send(send: Send, body: bytes) -> None:
+    headers = [(b"content-type", _JSON.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _looks(service: Service, metrics: Metrics) -> list[HTTPRouteHandler]:

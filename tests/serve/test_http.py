@@ -157,9 +157,10 @@ def test_too_large_a_body_is_too_much(client: Client) -> None:
 
 def test_other_routes_and_methods_are_problems_too(client: Client) -> None:
     assert_problem(client.get("/nothing"), 404)
-    answer = client.get("/score")
-    assert_problem(answer, 405)
-    assert "POST" in answer.headers["allow"]
+    for method in ("GET", "PUT", "OPTIONS", "DELETE"):
+        answer = client.request(method, "/score")
+        assert_problem(answer, 405)
+        assert answer.headers["allow"] == "POST"
 
 
 def test_a_fault_of_the_scorer_says_nothing_of_its_inside(world: World, client: Client) -> None:

@@ -1,5 +1,6 @@
 """The server takes a port, says which, and at its end answers what it was asked."""
 
+import gc
 import http.client
 import json
 import queue
@@ -23,7 +24,7 @@ from stream_mtl.serve.http import Service, application
 from stream_mtl.serve.log import ScoreLog
 from stream_mtl.serve.reload import Reloader
 from stream_mtl.serve.scorer import Scorer
-from stream_mtl.serve.server import run
+from stream_mtl.serve.server import YOUNG, calm_collector, run
 
 from .world import KEY, NOW, RECIPE, candidates, messages, snapshot
 
@@ -179,11 +180,29 @@ def test_a_port_that_is_taken_is_said() -> None:
         run(application(service(MemorySink())), "127.0.0.1", taken.getsockname()[1], lambda: False)
 
 
+def test_requests_after_the_collector_was_calmed_are_not_interrupted_by_it() -> None:
+    before, looks = gc.get_threshold(), []
+    calm_collector()
+    with running() as server:
+        connection = server.connect()
+        ask(connection)
+        gc.callbacks.append(lambda phase, info: looks.append(info))
+        try:
+            assert gc.get_freeze_count() > YOUNG
+            assert {ask(connection)[0] for _ in range(50)} == {200}
+        finally:
+            gc.callbacks.pop()
+            gc.set_threshold(*before)
+            gc.unfreeze()
+        connection.close()
+    assert len(looks) <= 2
+
+
 PROGRAM = """
 import sys
 from stream_mtl.connectors.append import JsonLinesSink
 from stream_mtl.serve.http import application
-from stream_mtl.serve.server import run
+from stream_mtl.serve.server import YOUNG, calm_collector, run
 from tests.serve.test_server import service
 from pathlib import Path
 app = application(service(JsonLinesSink(Path(sys.argv[1]))))
