@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 from stream_mtl.clock import Millis
-from stream_mtl.connectors.base import Format, Records, Sink, Source
+from stream_mtl.connectors.base import Format, Positions, Records, Sink, Source
 from stream_mtl.connectors.memory import MemorySource
 from stream_mtl.errors import Unavailable
 
@@ -58,6 +58,10 @@ class ScriptedSource:
         """Return a number for every script."""
         return self._log.partitions()
 
+    def begin(self) -> Positions:
+        """Return 0 for every script."""
+        return self._log.begin()
+
     def seek(self, positions: Mapping[int, int]) -> None:
         """Continue each named partition at its position. Marks that were met do not come back."""
         self._log.seek(positions)
@@ -106,6 +110,10 @@ class FaultySource:
     def partitions(self) -> tuple[int, ...]:
         """Return the source's partitions."""
         return self._source.partitions()
+
+    def begin(self) -> Positions:
+        """Return where the source begins."""
+        return self._source.begin()
 
     def seek(self, positions: Mapping[int, int]) -> None:
         """Seek in the source."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from stream_mtl.bench.measure import Compared, Run, by_turns, peak_megabytes, timed
 from stream_mtl.bench.workload import Expected, Workload, expected, workload
 from stream_mtl.clock import SECOND, system_clock
-from stream_mtl.connectors.base import Records
+from stream_mtl.connectors.base import Positions, Records
 from stream_mtl.connectors.letters import DeadLetters
 from stream_mtl.connectors.memory import MemorySink
 from stream_mtl.errors import StreamMtlError
@@ -100,6 +100,10 @@ class Replay:
     def partitions(self) -> tuple[int, ...]:
         """Return the only one."""
         return (0,)
+
+    def begin(self) -> Positions:
+        """Return the beginning."""
+        return {0: 0}
 
     def seek(self, positions: Mapping[int, int]) -> None:
         """Stay at the beginning."""

@@ -62,6 +62,10 @@ class Source(Protocol):
         """Return the partitions that can be read."""
         ...
 
+    def begin(self) -> Positions:
+        """Return the position of the oldest record of each partition."""
+        ...
+
     def seek(self, positions: Mapping[int, int]) -> None:
         """Continue each named partition at its position. Raises PositionOutOfRange if the log does not hold it."""
         ...

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from stream_mtl.connectors.base import Records
+from stream_mtl.connectors.base import Positions, Records
 from stream_mtl.connectors.blocks import BlockReader
 from stream_mtl.connectors.folders import BY_NAME, FileFormat, Listing, encoding, listings
 from stream_mtl.connectors.lines import CHUNK, LONGEST, Chunk, LineReader
@@ -46,6 +46,10 @@ class FileSource:
     def partitions(self) -> tuple[int, ...]:
         """Return the partitions that were there when the source was opened."""
         return tuple(self._logs)
+
+    def begin(self) -> Positions:
+        """Return 0 for every partition: positions count rows from the first file on."""
+        return dict.fromkeys(self._logs, 0)
 
     def seek(self, positions: Mapping[int, int]) -> None:
         """Continue each named partition at its position: rows are counted on the way, never decoded."""

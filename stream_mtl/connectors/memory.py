@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stream_mtl.connectors.base import Format, Records
+from stream_mtl.connectors.base import Format, Positions, Records
 from stream_mtl.errors import ConfigError, PositionOutOfRange
 
 
@@ -66,6 +66,10 @@ class MemorySource:
     def partitions(self) -> tuple[int, ...]:
         """Return 0 to the number of partitions, exclusive."""
         return tuple(self._logs)
+
+    def begin(self) -> Positions:
+        """Return where each partition begins: after what was forgotten."""
+        return {number: log.begin for number, log in self._logs.items()}
 
     def seek(self, positions: Mapping[int, int]) -> None:
         """Continue each named partition at its position."""

@@ -28,6 +28,8 @@ class Progress(msgspec.Struct, frozen=True):
     partition: int
     first: int
     next: int
+    watermark: int | None = None  # ms, after that
+    greatest: int | None = None  # ms: event time so far
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -52,6 +54,7 @@ class Header(msgspec.Struct, frozen=True):
     accounts: dict[str, dict[str, int]]  # kind -> fate -> records so far
     fingerprint: str  # of the chain
     sections: tuple[int, ...] = ()  # bytes of rows, keys, fields
+    ignored: int = 0  # records so far that no kind wanted
 
 
 def encode(header: Header, transitions: Transitions) -> list[memoryview]:

@@ -59,7 +59,8 @@ def _bytes(column: pa.Array) -> dict[str, bytes]:
         return {"": _interleaved(valid, lengths)} | {f".items{part}": some for part, some in items.items()}
     if pa.types.is_string(column.type):
         data, starts, lengths = text_spans(column.fill_null(""))
-        text = data[int(starts[0]) : int(starts[0] + lengths.sum())].tobytes()
+        begin = int(starts[0]) if len(starts) else 0  # the items of empty lists are none
+        text = data[begin : begin + int(lengths.sum())].tobytes()
         return {"": _interleaved(valid, lengths), ".text": text}
     values = column.fill_null(False if pa.types.is_boolean(column.type) else 0)
     return {"": _interleaved(valid, np.ascontiguousarray(values.to_numpy(zero_copy_only=False)))}

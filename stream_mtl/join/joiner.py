@@ -1,6 +1,6 @@
 """The join over columns: takes arrivals, holds them back until the watermark has passed, tells what became true."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,9 @@ class Joiner:
         self.ignored = 0
         self._conflicts: list[tuple[str, Facts]] = []
         self.told_before: Millis = BEGINNING  # everything before this has been told
+        self.sieve: Callable[[Events], npt.NDArray[np.bool_]] | None = (
+            None  # what is passed over (see rebuild)
+        )
         root = chain.root.name
         self.schemas = dict(schemas)
         self.hold = Hold(schemas[root])
@@ -70,6 +73,8 @@ class Joiner:
         for kind in arrivals.malformed.kind:
             self.counts[kind or self.chain.root.name]["malformed"] += 1
         for events, late in self._late(self.watermarks[partition], arrivals.events):
+            if self.sieve is not None:
+                late |= self.sieve(events)
             count = int(late.sum())
             self.counts[events.kind]["late"] += count
             self._hold_of(events.kind).add(_without(events, late) if count else events, arrivals.partition)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -17,8 +17,17 @@ _SUFFIX = ".block"
 _CACHED = 4  # newest blocks that are left in the kernel's page cache, for readers right behind
 
 
+Bookmark: TypeAlias = Mapping[str, int]
+"""Where a block begins, in a log's own words; {} where block numbers alone say it."""
+
+
 class TransitionLog(Protocol):
     """One joiner partition's blocks. A reader takes a block when it is whole; a position is (block, row)."""
+
+    @property
+    def epoch(self) -> int:
+        """What the headers of appended blocks say; 0 in a log that cannot be taken over."""
+        ...
 
     def declare(self, declaration: Mapping[str, Any]) -> None:
         """Say what the blocks mean. Raises FingerprintMismatch if the log was begun under another declaration."""
@@ -45,11 +54,35 @@ class TransitionLog(Protocol):
         ...
 
     def read(self, start: int = 0) -> Iterator[tuple[Header, Transitions]]:
-        """Return whole blocks from `start` on, up to the last there is now. Raises BlockCorrupt."""
+        """Return whole blocks from `start` on, up to the last there is now. Raises BlockCorrupt, PositionOutOfRange."""
+        ...
+
+    def bookmark(self, block: int) -> Bookmark:
+        """Return where a block begins that was read or appended of late, or the one after it: to be kept, for `resume`."""
+        ...
+
+    def resume(self, bookmark: Bookmark) -> None:
+        """Spare a log that was just opened the way to a bookmark, as if all before it had been read."""
         ...
 
 
-class MemoryLog:
+class Numbered:
+    """What is the same in all logs whose blocks are found by their numbers and which cannot be taken over."""
+
+    @property
+    def epoch(self) -> int:
+        """Return 0."""
+        return 0
+
+    def bookmark(self, block: int) -> Bookmark:
+        """Return nothing: the number says it."""
+        return {}
+
+    def resume(self, bookmark: Bookmark) -> None:
+        """Do nothing."""
+
+
+class MemoryLog(Numbered):
     """Blocks in a list: for tests, replays and benches."""
 
     def __init__(self) -> None:
@@ -58,8 +91,8 @@ class MemoryLog:
 
     def declare(self, declaration: Mapping[str, Any]) -> None:
         """Remember the first declaration, refuse another."""
-        self._declared = self._declared or _plain(declaration)
-        refuse_other("this log", self._declared, _plain(declaration))
+        self._declared = self._declared or plain(declaration)
+        refuse_other("this log", self._declared, plain(declaration))
 
     def append(self, header: Header, transitions: Transitions) -> None:
         """Keep the block."""
@@ -110,7 +143,7 @@ class PassingLog(MemoryLog):
         return self._passed + len(self.blocks)
 
 
-class FileLog:
+class FileLog(Numbered):
     """A folder of block files, named by number. A file is written beside, synced and renamed: it is whole or not there."""
 
     def __init__(self, folder: Path, sync: bool = True) -> None:
@@ -123,7 +156,7 @@ class FileLog:
         """Write `declaration.json`, or compare with it."""
         path = self._folder / "declaration.json"
         if path.is_file():
-            refuse_other(str(self._folder), msgspec.json.decode(path.read_bytes()), _plain(declaration))
+            refuse_other(str(self._folder), msgspec.json.decode(path.read_bytes()), plain(declaration))
             return
         beside = path.with_suffix(".tmp")
         beside.write_bytes(msgspec.json.format(msgspec.json.encode(declaration)))
@@ -225,9 +258,10 @@ def _differences(held: Any, wanted: Any, path: str = "") -> Iterator[str]:
         yield f"{path} was {held!r}, is {wanted!r}"
 
 
-def _plain(declaration: Mapping[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(declaration))
-    return plain
+def plain(declaration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a declaration as it is after a journey through JSON."""
+    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(declaration))
+    return made
 
 
 def _expect(block: int, wanted: int) -> None:

@@ -67,6 +67,21 @@ class Shape:
         return next(t for t in self.chain.tasks if t.name == name)
 
     @property
+    def reach(self) -> Millis:
+        """How far back lies what can still bear on what is told now (decision 8).
+
+        The longest life of an exposure, with all its windows one after the other, the looks behind them and the time
+        that it and its events are remembered; twice, for what happens to one may decide what happens to the next.
+        """
+        longest = {self.chain.root.name: 0}
+        for kind in self.children:
+            longest[kind.name] = max(longest[p] for p in kind.after) + (kind.within or 0) + kind.skew
+        alive = max(longest.values()) + max(self.waits, default=0) + self.chain.remember
+        before = self.chain.before
+        ahead = 0 if before is None or before.within is None else before.within
+        return 2 * (max(alive, *(self.memory(kind) for kind in self.chain.every_kind)) + ahead)
+
+    @property
     def waits(self) -> tuple[Millis, ...]:
         """All waits of all tasks, ascending."""
         return tuple(sorted({wait for task in self.chain.tasks for wait in task.waits}))

@@ -1,6 +1,6 @@
 """A joiner at work: reads sources, writes blocks, and after a crash goes on as if nothing had happened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -15,12 +15,14 @@ from stream_mtl.events.codec import Codec
 from stream_mtl.events.letters import letters_of
 from stream_mtl.events.types import Arrivals, Events, EventSpec, Malformed
 from stream_mtl.join.block import Header, Progress, Tick, merged
+from stream_mtl.join.digest import TransitionDigest
 from stream_mtl.join.joiner import Joiner, Partition
 from stream_mtl.join.log import TransitionLog
+from stream_mtl.join.rebuild import adopt, not_to_be_made, ways
 from stream_mtl.join.silence import Silence, SilenceOptions
 from stream_mtl.join.spec import ChainSpec
 from stream_mtl.join.state import declaration, restore, save
-from stream_mtl.join.store import StateStore
+from stream_mtl.join.store import State, StateStore
 from stream_mtl.join.transitions import Transitions
 
 
@@ -82,28 +84,24 @@ class JoinWorker:
     def recover(self) -> int:
         """Go to where the last durable block ended; returns how many records were read again for it.
 
-        1 take the newest checkpoint that is not ahead of the log, 2 read the input again from there up to the
-        block's positions, with the output off. Raises FingerprintMismatch, PositionOutOfRange.
+        1 take over the log, where it can be, 2 take the newest checkpoint that is not ahead of it, 3 read the input
+        again from there up to the block's positions, with the output off. Raises FingerprintMismatch,
+        PositionOutOfRange, Unavailable.
         """
+        states = self._store.load()
+        if states:
+            self._log.resume(states[0].meta.get("log", {}))
         self._log.declare(self._declaration)
         last = self._log.last()
         if last is None:
+            self.joiner.positions, self._committed = self._begins(), self._begins()
             self._seek(self.joiner.positions)
             return 0
-        start = self._restore(last)
-        target = {(p.source, p.partition): p.next for p in last.progress}
-        unknown = set(self.joiner.positions) ^ set(target)
-        if unknown:
-            raise FingerprintMismatch(
-                f"source partitions {sorted(unknown)} differ from those the log was written from: "
-                f"restore them, or start with an empty log and state"
-            )
-        ticks = [tick for header in self._log.headers(start) for tick in header.ticks]
-        again = self._catch_up(target, ticks)
-        self.joiner.tell(last.told_before)
+        again = self._restore(last, states)
+        self.joiner.take_conflicts()  # they were sent before the block was written
         self._untold = 0
         self._committed, self._block = dict(self.joiner.positions), last.block + 1
-        self._seek(target)
+        self._seek(self.joiner.positions)
         return again
 
     def step(self) -> int:
@@ -163,7 +161,10 @@ class JoinWorker:
     def checkpoint(self) -> None:
         """Keep the state, which must be that of the last block."""
         state = save(self.joiner)
-        self._store.save(replace(state, meta={**state.meta, "block": self._block - 1}))
+        block = self._block - 1
+        self._store.save(
+            replace(state, meta={**state.meta, "block": block, "log": self._log.bookmark(block)})
+        )
         self._last_checkpoint = self._clock()
 
     def close(self) -> None:
@@ -177,26 +178,66 @@ class JoinWorker:
         self._untold = 0
         self._keep_aside()
 
-    def _restore(self, last: Header) -> int:
-        """Restore the newest usable checkpoint; returns the first block that it does not cover."""
-        for state in self._store.load():
+    def _restore(self, last: Header, states: Sequence[State]) -> int:
+        """Become what this joiner was at the end of the last block; returns how many records were read for it."""
+        places = {(p.source, p.partition) for p in last.progress}
+        unknown = set(self.joiner.positions) ^ places
+        if unknown:
+            raise FingerprintMismatch(
+                f"source partitions {sorted(unknown)} differ from those the log was written from: "
+                f"restore them, or start with an empty log and state"
+            )
+        for state in states:
             if state.meta["block"] <= last.block:
                 restore(self.joiner, state)
                 self._seek(self.joiner.positions)
-                return int(state.meta["block"]) + 1
-        if self._log.first() > 0:
-            raise PositionOutOfRange(
-                "no checkpoint of the joiner's state verifies and the log does not reach back to its beginning: "
-                "restore the state folder, or start with an empty log and state"
-            )
-        self._seek(self.joiner.positions)
-        return 0
+                return self._go_to(last, int(state.meta["block"]) + 1)
+        return self._make_anew(last)
+
+    def _make_anew(self, last: Header) -> int:
+        """There is no checkpoint: see `rebuild`."""
+        again, first = 0, next(iter(self._log.headers(self._log.first())))
+        for way in ways(self.joiner, self._log, last):
+            self.joiner = Joiner(self.joiner.chain, self.joiner.schemas, list(self.joiner.positions))
+            way.begin(self.joiner, first)
+            self._seek(self.joiner.positions)
+            told = TransitionDigest(self.joiner.chain.features_on_final)
+            if way.start is not None:
+                again += self._go_to(way.middle, way.start.block + 1)
+                adopt(self.joiner, way.middle)
+                self.joiner.sieve = None
+            start = first.block if way.start is None else way.middle.block + 1
+            again += self._go_to(last, start, told.update)
+            if way.agrees(self.joiner, told):
+                adopt(self.joiner, last)
+                return again
+        raise not_to_be_made(last)
+
+    def _go_to(
+        self, header: Header, start: int, told: Callable[[Transitions], None] = lambda transitions: None
+    ) -> int:
+        """Read again up to the end of a block, from where the block before `start` ended, with the output off."""
+        target = {(p.source, p.partition): p.next for p in header.progress}
+        passed = (h for h in self._log.headers(start) if h.block <= header.block)
+        again = self._catch_up(target, [tick for h in passed for tick in h.ticks], told)
+        for transitions in self.joiner.tell(header.told_before):
+            told(transitions)
+        return again
+
+    def _begins(self) -> dict[Partition, int]:
+        return {
+            (name, number): position
+            for name, source in self._sources.items()
+            for number, position in source.begin().items()
+        }
 
     def _seek(self, positions: Mapping[Partition, int]) -> None:
         for name, source in self._sources.items():
             source.seek({number: position for (s, number), position in positions.items() if s == name})
 
-    def _catch_up(self, target: Mapping[Partition, int], ticks: Sequence[Tick]) -> int:
+    def _catch_up(
+        self, target: Mapping[Partition, int], ticks: Sequence[Tick], told: Callable[[Transitions], None]
+    ) -> int:
         again = 0
         self._apply(ticks)
         while behind := {p for p, position in self.joiner.positions.items() if position < target[p]}:
@@ -214,7 +255,8 @@ class JoinWorker:
                 )
             self._untold += again - before
             if self._untold >= self._options.tell_rows:
-                self.joiner.tell()
+                for transitions in self.joiner.tell():
+                    told(transitions)
                 self._untold = 0
         return again
 
@@ -291,13 +333,14 @@ class JoinWorker:
                 self._letters.add(DeadLetter(source, int(place), int(position), "conflict", value, detail))
 
     def _header(self) -> Header:
+        marks = self.joiner.watermarks
         progress = tuple(
-            Progress(source, number, self._committed[source, number], position)
-            for (source, number), position in self.joiner.positions.items()
+            Progress(*place, self._committed[place], position, marks[place].value, marks[place].greatest)
+            for place, position in self.joiner.positions.items()
         )
         return Header(
             partition=self._partition,
-            epoch=0,
+            epoch=self._log.epoch,
             block=self._block,
             told_before=self.joiner.told_before,
             exposures=self.joiner.exposures.ring.next,
@@ -305,6 +348,7 @@ class JoinWorker:
             ticks=tuple(self._ticks),
             accounts=self.joiner.accounts(),
             fingerprint=str(self._declaration["fingerprint"]),
+            ignored=self.joiner.ignored,
         )
 
     def _batch(self) -> Transitions:
