@@ -13,7 +13,7 @@ import stream_mtl
 ROOT = Path(stream_mtl.__file__).parent
 
 PACKAGES = ("connectors", "events", "join", "label", "learn", "publish", "serve", "watch", "generate")
-LEAVES = ("clock", "durable", "errors", "hashing", "measures")
+LEAVES = ("clock", "durable", "errors", "hashing", "measures", "varint")
 TOPS = ("config", "processes", "cli", "bench", "testing")  # may import anything; no package imports them
 
 WITHOUT_TORCH = PACKAGES[: PACKAGES.index("learn")]

@@ -11,7 +11,7 @@ import numpy as np
 from stream_mtl.events import strict
 from stream_mtl.events.schema import Step
 from stream_mtl.events.strict import BadError, Raw
-from stream_mtl.events.varint import INT, LONG, Ints, Mask, read, spread
+from stream_mtl.varint import INT, LONG, Ints, Mask, read, spread
 
 if TYPE_CHECKING:
     from stream_mtl.events.walk import Walk

@@ -12,8 +12,8 @@ from stream_mtl.events.gather import gather
 from stream_mtl.events.schema import Plan
 from stream_mtl.events.strict import REASONS, BadError, Unfit
 from stream_mtl.events.types import FieldType
-from stream_mtl.events.varint import Bytes, Ints, View
 from stream_mtl.events.walk import Walk
+from stream_mtl.varint import Bytes, Ints, View
 
 Reasons: TypeAlias = dict[int, tuple[str, str]]
 """Row -> (one of strict.REASONS, detail for a person)."""

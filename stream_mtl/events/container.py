@@ -9,7 +9,7 @@ import numpy as np
 from stream_mtl.events.schema import Plan
 from stream_mtl.events.strict import BadError
 from stream_mtl.events.unpack import Unpack, unpacker
-from stream_mtl.events.varint import Bytes, Ints, spread
+from stream_mtl.varint import Bytes, Ints, spread
 
 LARGEST_BLOCK: Final = 64 << 20  # bytes of a block once unpacked
 LARGEST_WHOLE: Final = 512 << 20  # bytes of all blocks of one call

@@ -12,8 +12,8 @@ from stream_mtl.events.arrays import Items
 from stream_mtl.events.strict import ITEMS
 from stream_mtl.events.tree import Node
 from stream_mtl.events.types import ARROW_TYPES, FieldType
-from stream_mtl.events.varint import LONG, Bytes, Ints, Mask, Varints, View, read, together
 from stream_mtl.events.walk import Cell, Spots, Texts
+from stream_mtl.varint import LONG, Bytes, Ints, Mask, Varints, View, read, together
 
 Column: TypeAlias = tuple[pa.Array, Mask | None]
 """The values (n,), and which of them may not be: texts that are no UTF-8, numbers not finite."""

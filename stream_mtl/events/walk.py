@@ -10,7 +10,7 @@ import numpy.typing as npt
 from stream_mtl.events.arrays import Items, walk_array
 from stream_mtl.events.schema import SHORT, Step
 from stream_mtl.events.tree import Node
-from stream_mtl.events.varint import INT, LONG, Bytes, Ints, Mask, Varints, View, read
+from stream_mtl.varint import INT, LONG, Bytes, Ints, Mask, Varints, View, read
 
 FAR: Final = 1 << 62
 """The end of a row that is dead, or has no value where the others have: nothing is beyond it."""

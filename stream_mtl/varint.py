@@ -1,4 +1,4 @@
-"""Avro's numbers of variable length, of many rows at once: the eight bytes at every row's cursor are one word."""
+"""Numbers of variable length as Avro and Kafka write them, of many rows at once: eight bytes at every cursor are one word."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
