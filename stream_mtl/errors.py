@@ -12,8 +12,16 @@
     |- Fenced                 another owner has taken over; this process must stop
     '- Unavailable            a service or disk does not answer; trying again can help
 
+Exit codes: 1 any other, 2 ConfigError, 3 DataError, 4 StateError, 5 Fenced, 6 Unavailable; 7 (`HUNG`) is no error but
+the watchdog's: a call hung, every thread's stack is on stderr, and nothing was cleaned up.
+
 A message says what, where, and what to do. Bad *data* is not here: it is a value (`Malformed`), counted and kept.
 """
+
+from typing import Final
+
+HUNG: Final = 7
+"""The exit code of a process that the watchdog has ended."""
 
 
 class StreamMtlError(Exception):

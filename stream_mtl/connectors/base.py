@@ -28,11 +28,24 @@ class Format:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Positions whose records a log has but cannot give: a checksum that fails, a codec that is not known."""
+
+    begin: int
+    end: int  # exclusive
+    reason: str
+    value: bytes = b""  # what the log has there, as it is, where it could be got
+
+
+@dataclass(frozen=True, slots=True)
 class Records:
     """Raw records of one partition of one source, in log order: spans in one buffer.
 
     A span is one record; with encoding `avro-container` a span is one container block that holds
     `counts[i]` rows, and `positions[i]` is the position of its first row.
+
+    Records may also be none, with `unreadable`: that is to be counted and to become a dead letter, and `next`
+    leads over it. An empty span is a record without a value (a tombstone of Kafka's).
     """
 
     source: str
@@ -48,6 +61,7 @@ class Records:
         None  # (n,) the broker's own time of each record in ms, where it has one
     )
     skip: int = 0  # leading rows of the first container block that were read before
+    unreadable: Unreadable | None = None  # in place of records (n = 0)
 
     def __len__(self) -> int:
         return int(self.counts.sum()) - self.skip if self.counts is not None else len(self.starts)

@@ -1,0 +1,690 @@
+"""Kafka: the one file that knows kafka-python. What it gives are sources, sinks, partitions, a group and topics.
+
+What is odd about kafka-python 3.0 and handled here: an error while a batch is unpacked leaves a consumer that polls
+for ever, so it is replaced by a new one; a wrong password looks like a broker that does not answer; the listener of
+a rebalance runs in the client's own thread.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any, Final, TypeVar
+
+from kafka import (
+    ConsumerRebalanceListener,
+    KafkaAdminClient,
+    KafkaConsumer,
+    KafkaProducer,
+    OffsetAndMetadata,
+    OffsetSpec,
+    TopicPartition,
+    __version__,
+)
+from kafka import errors as failures
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.consumer.fetcher import Fetcher
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.net.compat import KafkaNetClient
+from kafka.record.default_records import DefaultRecordBatch
+
+from stream_mtl.connectors.backlog import Backlog
+from stream_mtl.connectors.base import Positions, Unreadable
+from stream_mtl.connectors.kafka_reader import KafkaReader, Place, Topic
+from stream_mtl.connectors.kafka_writer import KafkaPartitionLog, KafkaSink
+from stream_mtl.connectors.partition import Bytes
+from stream_mtl.connectors.recordbatch import Batch, chunk, nothing, parse
+from stream_mtl.connectors.security import (
+    Compression,
+    KafkaOptions,
+    connection,
+    consuming,
+    producing,
+    quiet,
+    silence,
+)
+from stream_mtl.connectors.watchdog import Watchdog
+from stream_mtl.errors import ConfigError, DataError, PositionOutOfRange, StreamMtlError, Unavailable
+
+log = logging.getLogger(__name__)
+
+Client = TypeVar("Client")
+BeforeLost = Callable[[frozenset[int]], None]
+
+_SETTLE: Final = 5  # seconds beyond its own timeout that a producer is waited for
+_PROBE: Final = 1_000  # ms that a partition may take to show whether it can be read
+_REST: Final = 200  # ms of one look at a group that is being put together
+
+
+class Kafka:
+    """Everything at one broker. It connects when something is asked of it.
+
+    kafka = Kafka(KafkaOptions("broker:9092"))
+    reader = kafka.reader({"impression": Topic("impressions", Format("confluent-avro"))}, follow=True)
+    records = reader.sources["impression"].poll(10_000)
+    """
+
+    def __init__(self, options: KafkaOptions) -> None:
+        self._options = options
+
+    def reader(
+        self,
+        topics: Mapping[str, Topic],
+        *,
+        follow: bool,
+        whole_batches: bool = True,
+        watchdog: Watchdog | None = None,
+    ) -> KafkaReader:
+        """Read topics by one consumer, from their beginning until `seek` says otherwise: sources by these names.
+
+        With `follow` they never end. Without `whole_batches`, or with a version of kafka-python whose inside is not
+        known, records are read one by one. Raises ConfigError for a topic that is missing or named twice,
+        Unavailable.
+        """
+        found = self._partitions([topic.name for topic in topics.values()])
+        resolved = {name: _resolve(name, topic, found[topic.name]) for name, topic in topics.items()}
+        places = [(topic.name, n) for topic in resolved.values() for n in topic.partitions or ()]
+        if len(set(places)) < len(places):
+            raise ConfigError(f"kafka: a topic is named twice among {', '.join(sorted(found))}")
+        return KafkaReader(_Intake(self._options, places, whole_batches, watchdog), resolved, follow)
+
+    def sink(self, topic: str, compression: Compression = "lz4") -> KafkaSink:
+        """Write to a topic. Raises ConfigError when it is missing, Unavailable."""
+        self._partitions([topic])
+        return KafkaSink(_Outbox(self._options, topic, compression))
+
+    def partition(self, topic: str, number: int, compression: Compression = "none") -> KafkaPartitionLog:
+        """Return one partition as a log. Raises ConfigError when it is missing, Unavailable."""
+        if number not in range(self._partitions([topic])[topic]):
+            raise ConfigError(f"kafka: topic {topic} has no partition {number}")
+        return KafkaPartitionLog(
+            topic,
+            number,
+            _Outbox(self._options, topic, compression),
+            lambda places: _Intake(self._options, places, True, None),
+            self._options.request_timeout,
+        )
+
+    def member(
+        self,
+        group: str,
+        topics: Collection[str],
+        before_lost: BeforeLost,
+        *,
+        instance_id: str | None = None,
+        session_timeout: int = 45_000,
+    ) -> "Membership":
+        """Become a member of a group that shares the partitions of topics. Raises ConfigError, Unavailable."""
+        found = self._partitions(topics)
+        if len(set(found.values())) > 1:
+            numbers = ", ".join(f"{topic} has {count}" for topic, count in sorted(found.items()))
+            raise ConfigError(f"kafka: topics that are joined need equally many partitions: {numbers}")
+        return Membership(self._options, group, tuple(topics), before_lost, instance_id, session_timeout)
+
+    def admin(self) -> "KafkaAdmin":
+        """Look at topics and groups, and make them. Raises Unavailable."""
+        return KafkaAdmin(self._options)
+
+    def _partitions(self, topics: Collection[str]) -> dict[str, int]:
+        with closing(self.admin()) as admin:
+            return admin.partitions(topics)
+
+
+class Membership:
+    """Which partitions of all topics are ours, as the group decides; nothing is read through it.
+
+    Partition p is ours when p of every topic is. `before_lost` is called with everything that is ours before it may
+    go to others, also what comes back at once; meanwhile `poll` (or `close`) waits, in another thread of the client,
+    heartbeats rest, and the session timeout is what it may take. It must not call `poll` or `close`.
+    """
+
+    def __init__(
+        self,
+        options: KafkaOptions,
+        group: str,
+        topics: tuple[str, ...],
+        before_lost: BeforeLost,
+        instance_id: str | None,
+        session_timeout: int,
+    ) -> None:
+        self._topics, self._before_lost = topics, before_lost
+        self._patience = session_timeout / 1_000
+        self._owned: frozenset[int] = frozenset()  # as was told to the caller
+        self._moving = True  # the group is being put together
+        self._inside = False  # the listener
+        settings = consuming() | {
+            "auto_offset_reset": "latest",  # or a first poll fails: no offset was committed yet
+            "group_id": group,
+            "group_instance_id": instance_id,
+            "partition_assignment_strategy": [RangePartitionAssignor],
+            "session_timeout_ms": session_timeout,
+            "heartbeat_interval_ms": max(session_timeout // 15, 100),
+            "max_poll_records": 1,
+        }
+        self._consumer = _connect(options, KafkaConsumer, settings)
+        self._consumer.subscribe(topics, listener=_Listener(self))
+
+    def poll(self) -> tuple[frozenset[int], frozenset[int]]:
+        """Return which partitions were gained and lost since the last time. To be called again and again.
+
+        While partitions move it waits until all members have come, so that nobody works on what is no longer his;
+        at most for the session timeout: then all counts as lost until the others have come.
+        """
+        until = time.monotonic() + self._patience
+        self._look(0)
+        while self._moving and time.monotonic() < until:
+            self._look(_REST)
+        owned = frozenset() if self._moving else self._assigned()
+        gained, lost = owned - self._owned, self._owned - owned
+        self._owned = owned
+        return gained, lost
+
+    def commit(self, positions: Mapping[Place, int]) -> None:
+        """Tell the group, for tools that show lag, what was read so far. It is never read back, and may be lost."""
+        offsets = {TopicPartition(*place): OffsetAndMetadata(at, "", -1) for place, at in positions.items()}
+        with suppress(failures.KafkaError):
+            self._consumer.commit_async(offsets, callback=_note)
+
+    def close(self) -> None:
+        """Let the others have what is ours, and leave. A member with `instance_id` stays until its session ends."""
+        with _answering("leave the group"):
+            self._consumer.close(autocommit=False)
+
+    def revoked(self) -> None:
+        """Do what must be done before partitions go. Called by the client."""
+        self._moving = True
+        if self._owned:
+            self._before_lost(self._owned)
+
+    def gone(self) -> None:
+        """Take note that we were put out of the group: it is too late to do anything. Called by the client."""
+        self._moving = True
+
+    def assigned(self) -> None:
+        """Take note that partitions came. Called by the client."""
+        self._consumer.pause(*self._consumer.assignment())
+        self._moving = False
+
+    def _look(self, timeout: int) -> None:
+        try:
+            with _answering("be a member of the group"):
+                self._consumer.poll(timeout_ms=timeout)
+        except StreamMtlError as error:
+            origin = error.__cause__ and error.__cause__.__cause__
+            if isinstance(origin, StreamMtlError):  # of before_lost
+                raise origin from None
+            raise
+
+    def _assigned(self) -> frozenset[int]:
+        ours = self._consumer.assignment()
+        numbers = {place.partition for place in ours}
+        return frozenset(n for n in numbers if all((topic, n) in ours for topic in self._topics))
+
+
+class KafkaAdmin:
+    """Topics and groups. Nothing is ever deleted here."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        self._client = _connect(options, KafkaAdminClient, {})
+
+    def topics(self) -> dict[str, int]:
+        """Return all topics and how many partitions each has, without Kafka's own."""
+        with _answering("list topics"):
+            found = self._client.describe_topics()
+        return {topic["name"]: len(topic["partitions"]) for topic in found if not topic["is_internal"]}
+
+    def partitions(self, topics: Collection[str]) -> dict[str, int]:
+        """Return how many partitions topics have. Raises ConfigError for one that is missing."""
+        with _answering("describe topics"):
+            found = self._client.describe_topics(list(topics))
+        known = {topic["name"]: topic for topic in found}
+        for name in topics:
+            code = known[name]["error_code"] if name in known else _NO_TOPIC
+            if code == _NO_TOPIC:
+                raise ConfigError(f"kafka: there is no topic {name}; make it with: stream-mtl topics create")
+            if code:
+                with _answering(f"describe topic {name}"):
+                    raise failures.for_code(code)
+        return {name: len(known[name]["partitions"]) for name in topics}
+
+    def create(
+        self, topic: str, partitions: int, replication: int = -1, configs: Mapping[str, str] | None = None
+    ) -> bool:
+        """Make a topic and wait until it can be used. Return whether it is new. Replication -1: as the broker has it.
+
+        Raises ConfigError when the broker does not want it so.
+        """
+        request = {
+            "num_partitions": partitions,
+            "replication_factor": replication,
+            "configs": dict(configs or {}),
+        }
+        try:
+            with _answering(f"create topic {topic}"):
+                self._client.create_topics({topic: request}, wait_for_metadata=True)
+        except ConfigError as error:
+            if isinstance(error.__cause__, failures.TopicAlreadyExistsError):
+                return False
+            raise
+        return True
+
+    def configs(self, topic: str) -> dict[str, str]:
+        """Return every setting of a topic, those that nobody has set too."""
+        with _answering(f"describe topic {topic}"):
+            found = self._client.describe_configs(
+                [ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all"
+            )
+        return {key: setting["value"] for key, setting in found["topic"][topic].items()}
+
+    def begin(self, topic: str) -> Positions:
+        """Return where each partition begins."""
+        return self._offsets(topic, OffsetSpec.EARLIEST)
+
+    def end(self, topic: str) -> Positions:
+        """Return where each partition ends."""
+        return self._offsets(topic, OffsetSpec.LATEST)
+
+    def at(self, topic: str, time: int) -> Positions:
+        """Return the first record of each partition whose time (ms) is not before `time`; its end, where none is."""
+        ends = self.end(topic)
+        return {n: at if at >= 0 else ends[n] for n, at in self._offsets(topic, time).items()}
+
+    def group(self, group: str) -> dict[Place, int]:
+        """Return what a group has committed."""
+        with _answering(f"read the offsets of group {group}"):
+            found = self._client.list_group_offsets({group: None})[group]
+        return {tuple(place): at.offset for place, at in found.items() if at.offset >= 0}
+
+    def reset_group(self, group: str, positions: Mapping[Place, int]) -> None:
+        """Set what a group has committed. Raises ConfigError while it has members."""
+        offsets = {TopicPartition(*place): OffsetAndMetadata(at, "", -1) for place, at in positions.items()}
+        with _answering(f"reset group {group}; stop its members first"):
+            for failure in self._client.alter_group_offsets(group, offsets).values():
+                if failure is not failures.NoError:
+                    raise failure
+
+    def close(self) -> None:
+        """Let go. May be called twice."""
+        self._client.close()
+
+    def _offsets(self, topic: str, spec: "OffsetSpec | int") -> Positions:
+        count = self.partitions([topic])[topic]
+        with _answering(f"read the offsets of topic {topic}"):
+            found = self._client.list_partition_offsets(
+                {TopicPartition(topic, n): spec for n in range(count)}
+            )
+        return {place.partition: at.offset for place, at in found.items()}
+
+
+class _Intake:
+    """A consumer that is assigned to places, and what it has fetched of each: `kafka_reader.Intake`."""
+
+    def __init__(
+        self, options: KafkaOptions, places: Iterable[Place], whole: bool, watchdog: Watchdog | None
+    ) -> None:
+        self._options, self._whole = options, whole and known_inside()
+        self._watchdog = watchdog or Watchdog()
+        self.backlogs = {place: Backlog(0) for place in places}
+        self._held: frozenset[Place] = frozenset()  # paused at the consumer
+        self._consumer = self._assigned(self.backlogs)
+        for place, begin in self.begin(self.backlogs).items():
+            self.seek(place, begin)
+
+    def begin(self, places: Iterable[Place]) -> dict[Place, int]:
+        """Ask the broker."""
+        return self._ask(self._consumer.beginning_offsets, places)
+
+    def end(self, places: Iterable[Place]) -> dict[Place, int]:
+        """Ask the broker."""
+        return self._ask(self._consumer.end_offsets, places)
+
+    def seek(self, place: Place, position: int) -> None:
+        """Drop what was fetched."""
+        self.backlogs[place].seek(position)
+        self._consumer.seek(TopicPartition(*place), position)
+
+    def fetch(self, timeout: int, held: frozenset[Place]) -> None:
+        """Fetch, and replace the consumer when it fails."""
+        self._hold(held | {place for place, backlog in self.backlogs.items() if backlog.full})
+        try:
+            self._poll(self._consumer, self.backlogs, timeout)
+        except Exception as error:
+            self._fatal(error)
+            log.warning("kafka: a batch cannot be read, the consumer is replaced: %s", error)
+            self._replace(error)
+
+    def close(self) -> None:
+        """Close consumer and watchdog."""
+        self._consumer.close(autocommit=False)
+        self._watchdog.close()
+
+    def _ask(self, ask: Callable[[list[Any]], dict[Any, int]], places: Iterable[Place]) -> dict[Place, int]:
+        with _answering("read offsets"):
+            return {tuple(tp): at for tp, at in ask([TopicPartition(*place) for place in places]).items()}
+
+    def _assigned(self, places: Iterable[Place]) -> Any:
+        consumer = _connect(self._options, KafkaConsumer, consuming())
+        if self._whole:
+            consumer._fetcher.PartitionRecords = _WholeBatches
+        consumer.assign([TopicPartition(*place) for place in places])
+        for place in places:
+            consumer.seek(TopicPartition(*place), self.backlogs[place].fetched)
+        return consumer
+
+    def _hold(self, held: frozenset[Place]) -> None:
+        if held != self._held:
+            self._consumer.pause(*(TopicPartition(*place) for place in held - self._held))
+            self._consumer.resume(*(TopicPartition(*place) for place in self._held - held))
+            self._held = held
+
+    def _poll(self, consumer: Any, places: Collection[Place], timeout: int) -> None:
+        with self._watchdog.watching(timeout / 1_000):
+            found = consumer.poll(timeout_ms=timeout)
+        for place, records in found.items():
+            for part in _chunks(records):
+                self.backlogs[place].add(part)
+        for place in places:
+            if not self.backlogs[place]:
+                self.backlogs[place].skip(consumer.position(TopicPartition(*place)) or 0)
+
+    def _fatal(self, error: Exception) -> None:
+        """Raise what a new consumer does not help against."""
+        if isinstance(error, failures.OffsetOutOfRangeError | failures.LogTruncationError):
+            raise PositionOutOfRange(self._truncated()) from error
+        if isinstance(error, failures.AuthorizationError):
+            with _answering("read"):
+                raise error
+
+    def _truncated(self) -> str:
+        """Return what happened to the first place whose log does not hold what comes next."""
+        begins, ends = self.begin(self.backlogs), self.end(self.backlogs)
+        for place, backlog in self.backlogs.items():
+            (topic, partition), have = place, backlog.fetched
+            if have < begins[place]:
+                where = f"broker starts at {begins[place]}"
+            elif have > ends[place]:
+                where = f"broker ends at {ends[place]}"
+            else:
+                continue
+            return f"{topic}: log truncated at partition {partition}: have offset {have}, {where}"
+        return "log truncated: the broker has lost records that were read"
+
+    def _replace(self, error: Exception) -> None:
+        """Go on with a new consumer; one that cannot be read at its next offset goes over it, as `unreadable`."""
+        self._consumer.close(autocommit=False)
+        before = {place: backlog.fetched for place, backlog in self.backlogs.items()}
+        for place in self.backlogs:
+            while not self._probe(place):
+                pass
+        self._consumer, self._held = self._assigned(self.backlogs), frozenset()
+        if all(self.backlogs[place].fetched == at for place, at in before.items()):
+            raise DataError(f"kafka: reading fails, and not because of a record: {error!r}") from error
+
+    def _probe(self, place: Place) -> bool:
+        """Return whether a consumer of its own can read on here; if not, one offset is given up."""
+        backlog = self.backlogs[place]
+        with closing(self._assigned([place])) as consumer:
+            if self._ask(consumer.end_offsets, [place])[place] <= backlog.fetched:
+                return True
+            try:
+                self._poll(consumer, [place], _PROBE)
+            except Exception as error:
+                self._fatal(error)
+                at = backlog.fetched
+                backlog.add(nothing(Unreadable(at, at + 1, f"{type(error).__name__}: {error}")))
+                return False
+        return True
+
+
+class _Outbox:
+    """A producer of one topic: `kafka_writer.Outbox`. It connects when something is sent."""
+
+    def __init__(self, options: KafkaOptions, topic: str, compression: Compression) -> None:
+        self._options, self._topic = options, topic
+        self._settings = producing(options, compression)
+        self._producer: Any = None
+        self._error: Exception | None = None  # why the last one failed that did
+
+    def send(self, value: Bytes, key: bytes | None, partition: int | None = None) -> Any:
+        """Hand a record to the producer. Its partitioner hashes keys as Java's does."""
+        if self._producer is None:
+            self._producer = _connect(self._options, KafkaProducer, self._settings)
+        try:
+            sent = self._producer.send(self._topic, value=value, key=key, partition=partition)
+        except failures.MessageSizeTooLargeError as error:
+            raise DataError(f"kafka: a record for {self._topic} has {len(value)} bytes; {error}") from error
+        except failures.KafkaError as error:
+            self._failed(error)
+            return None
+        return sent.add_errback(self._failed)
+
+    def settle(self) -> None:
+        """Flush the producer."""
+        if self._producer is not None:
+            with suppress(failures.KafkaTimeoutError):
+                self._producer.flush(timeout=self._options.delivery_timeout / 1_000 + _SETTLE)
+
+    def refusal(self) -> Exception:
+        """Drop the producer: one that has failed may refuse everything that comes later."""
+        error, self._error = self._error, None
+        self._drop()
+        text = f"kafka: records for {self._topic} are not durable: {error or 'no answer'}"
+        if isinstance(error, failures.AuthorizationError):
+            return ConfigError(f"{text}; may {self._options.user} write there?")
+        if isinstance(error, failures.MessageSizeTooLargeError | failures.RecordListTooLargeError):
+            return DataError(f"{text}; raise max.message.bytes of the topic")
+        return Unavailable(f"{text}; they are kept and can be sent again")
+
+    def close(self) -> None:
+        """Let go of the producer, and of what was not flushed."""
+        self._drop()
+
+    def _drop(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer._sender.force_close()  # or it waits for what is on its way to a broker that may be gone
+            producer.close(timeout=_SETTLE)
+
+    def _failed(self, error: Exception) -> None:
+        self._error = error
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, member: Membership) -> None:
+        self._member = member
+
+    def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
+        self._member.revoked()
+
+    def on_partitions_lost(self, lost: Collection[Any]) -> None:
+        self._member.gone()
+
+    def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
+        self._member.assigned()
+
+
+@dataclass(slots=True)
+class _Whole:
+    """What kafka-python takes for one record: a whole batch, or what is known of one that cannot be read."""
+
+    value: Batch | Unreadable
+    offset: int  # the last one
+    size_in_bytes: int
+    key: None = None
+    headers: tuple[()] = ()
+    timestamp: int = -1
+    timestamp_type: int = 0
+    checksum: None = None
+
+    def validate_crc(self) -> bool:
+        return True
+
+
+class _WholeBatch:
+    """A batch that has itself as its only record. All else is asked of the real one: transactions, control."""
+
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def validate_crc(self) -> bool:
+        return True  # it was, by _Batches
+
+    def __iter__(self) -> Iterator[_Whole]:
+        batch = self._batch
+        size, value = batch.size_in_bytes, _unpacked(batch)
+        yield _Whole(value, batch.last_offset, size)
+
+
+class _Broken:
+    """A batch that fails its checksum: nothing in its header can be relied on but where it stands."""
+
+    magic, leader_epoch, is_control_batch, is_transactional = 2, -1, False, False
+
+    def __init__(self, unreadable: Unreadable) -> None:
+        self._unreadable = unreadable
+        self.next_offset = unreadable.end
+
+    def has_producer_id(self) -> bool:
+        return False
+
+    def validate_crc(self) -> bool:
+        return True  # it is false, and said so
+
+    def __iter__(self) -> Iterator[_Whole]:
+        yield _Whole(self._unreadable, self.next_offset - 1, len(self._unreadable.value))
+
+
+class _Batches:
+    """The batches of one fetch, each of which has itself as its only record."""
+
+    def __init__(self, records: Any, position: Callable[[], int]) -> None:
+        self._records, self._position = records, position
+        self._ahead: list[Any] = []
+
+    def next_batch(self) -> Any:
+        batch = self._ahead.pop() if self._ahead else self._records.next_batch()
+        if batch is None or batch.magic != 2:
+            return batch
+        if not batch.validate_crc():
+            return self._broken(batch)
+        return batch if batch.is_control_batch else _WholeBatch(batch)
+
+    def _broken(self, batch: Any) -> _Broken:
+        """Take it to reach to where the next one begins; without a next one, over a single offset."""
+        begin = max(batch.base_offset, self._position())
+        end = begin + 1
+        with suppress(failures.KafkaError):
+            after = self._records.next_batch()
+            if after is not None:
+                self._ahead.append(after)
+                end = max(after.base_offset, end)
+        return _Broken(Unreadable(begin, end, "the checksum of the batch is wrong", bytes(batch._buffer)))
+
+
+class _WholeBatches(Fetcher.PartitionRecords):  # type: ignore[misc]
+    """Reads a fetch batch by batch, where kafka-python's own goes record by record; the rest is its own work."""
+
+    def _unpack_records(self, tp: Any, records: Any, *deserializers: Any) -> Any:
+        return super()._unpack_records(tp, _Batches(records, lambda: self.next_fetch_offset), None, None)
+
+
+def known_inside() -> bool:
+    """Return whether kafka-python's inside is what reading whole batches leans on."""
+    try:
+        unpack = list(signature(Fetcher.PartitionRecords._unpack_records).parameters)
+        slots = {*DefaultRecordBatch.__slots__}
+    except AttributeError:
+        return False
+    expected = ["self", "tp", "records", "key_deserializer", "value_deserializer"]
+    return __version__.startswith("3.0.") and unpack == expected and {"_buffer", "_pos"} <= slots
+
+
+def _unpacked(batch: Any) -> Batch | Unreadable:
+    base, after = batch.base_offset, batch.next_offset
+    packed = batch._buffer
+    try:
+        iter(batch)  # it is unpacked
+    except Exception as error:  # each codec has its own
+        return Unreadable(base, after, f"{type(error).__name__}: {error}", bytes(packed))
+    appended = bool(batch.timestamp_type)
+    moment = batch.max_timestamp if appended else batch.first_timestamp
+    records = memoryview(batch._buffer)[batch._pos :]
+    return Batch(records, batch.records_count, base, after, moment, appended)
+
+
+def _chunks(records: Sequence[Any]) -> Iterable[Any]:
+    """Return what one partition gave, batches or (in the log's oldest part, or as a fallback) records."""
+    whole = [record.value for record in records if isinstance(record.value, Batch | Unreadable)]
+    if len(whole) == len(records):
+        return parse(whole)
+    if whole:
+        return [part for record in records for part in _chunks([record])]
+    values, keys = [record.value for record in records], [record.key for record in records]
+    return [
+        chunk(values, keys, [record.offset for record in records], [record.timestamp for record in records])
+    ]
+
+
+def _resolve(name: str, topic: Topic, count: int) -> Topic:
+    """Return the topic with its partitions. Raises ConfigError for what is not there or cannot be in a topic."""
+    if topic.format.encoding not in ("avro", "confluent-avro", "json"):
+        raise ConfigError(f"{name}: a topic holds avro, confluent-avro or json, not {topic.format.encoding}")
+    numbers = tuple(range(count)) if topic.partitions is None else topic.partitions
+    for number in numbers:
+        if number not in range(count):
+            raise ConfigError(f"{name}: topic {topic.name} has {count} partitions, no partition {number}")
+    return Topic(topic.name, topic.format, numbers)
+
+
+_NO_TOPIC = failures.UnknownTopicOrPartitionError.errno
+
+
+def _connect(options: KafkaOptions, kind: Callable[..., Client], settings: Mapping[str, Any]) -> Client:
+    """Make a client. It tries again, less and less often, for `startup_timeout`. Raises Unavailable."""
+    made: list[Any] = []
+
+    def network(**configs: Any) -> Any:  # what a client that cannot start would leave behind
+        made.append(KafkaNetClient(**configs))
+        return made[-1]
+
+    quiet()
+    started = time.monotonic()
+    try:
+        return kind(
+            **connection(options),
+            **settings,
+            bootstrap_timeout_ms=options.startup_timeout,
+            kafka_client=network,
+        )
+    except failures.KafkaError as error:
+        for client in made:
+            client.close()
+        if isinstance(error, failures.RetriableError):
+            waited = int(1_000 * (time.monotonic() - started))
+            raise Unavailable(silence(options, waited)) from error
+        raise ConfigError(f"kafka: cannot connect to {options.bootstrap_servers}: {error}") from error
+    finally:
+        quiet()
+
+
+@contextmanager
+def _answering(what: str) -> Iterator[None]:
+    """Turn what kafka-python raises into errors of ours."""
+    try:
+        yield
+    except failures.AuthorizationError as error:
+        raise ConfigError(f"kafka: we are not allowed to {what}: {error}") from error
+    except failures.RetriableError as error:
+        raise Unavailable(f"kafka: cannot {what}: {error}") from error
+    except failures.KafkaError as error:
+        raise ConfigError(f"kafka: cannot {what}: {error}") from error
+
+
+def _note(offsets: Any, answer: Any) -> None:
+    if isinstance(answer, Exception):
+        log.info("kafka: offsets for lag tools were not committed: %s", answer)
