@@ -98,7 +98,7 @@ class KafkaPartitionLog:
         self._place: Place = topic, partition
         self._outbox, self._connect, self._patience = outbox, intake, patience
         self._intake: Intake | None = None
-        self._low = self._next = -1  # reading that begins here goes on where it stopped
+        self._here = range(0)  # reading that begins at one of these offsets goes on where it stopped
 
     def append(self, values: Sequence[Bytes], key: bytes | None = None) -> list[int]:
         """Append records, in this order, and return their offsets once all replicas have them."""
@@ -122,7 +122,7 @@ class KafkaPartitionLog:
 
         Raises BlockCorrupt for what the broker has and cannot give.
         """
-        if not self._low <= start <= self._next:
+        if start not in self._here:
             self._seek(start)
         backlog = self._reading().backlogs[self._place]
         found: list[Entry] = []
@@ -136,7 +136,7 @@ class KafkaPartitionLog:
                 )
             size -= int((chunk.ends - chunk.starts).sum())
             found += _entries(chunk)
-            self._low, self._next = found[-1].offset + 1, chunk.next
+            self._here = range(found[-1].offset + 1, chunk.next + 1)
         return found
 
     def close(self) -> None:
@@ -145,7 +145,7 @@ class KafkaPartitionLog:
         if self._intake is not None:
             self._intake.close()
         self._intake = None
-        self._low = self._next = -1
+        self._here = range(0)
 
     def _reading(self) -> Intake:
         if self._intake is None:
@@ -157,14 +157,16 @@ class KafkaPartitionLog:
         if not begin <= start <= end:
             raise PositionOutOfRange(f"{self.name}: holds offsets {begin} to {end}, asked for {start}")
         self._reading().seek(self._place, start)
-        self._low = self._next = start
+        self._here = range(start, start + 1)
 
     def _await(self) -> bool:
         """Fetch what is there. Return whether something is; never wait for what is to come."""
         intake, end = self._reading(), self.end()
         backlog = intake.backlogs[self._place]
-        if self._next > end:
-            raise PositionOutOfRange(f"{self.name}: ends at offset {end}, though {self._next} was reached")
+        if self._here.start > end:
+            raise PositionOutOfRange(
+                f"{self.name}: ends at offset {end}, though {self._here.start} was reached"
+            )
         until = time.monotonic() + self._patience / 1_000
         while not backlog and backlog.fetched < end:
             intake.fetch(_FETCH, frozenset())
