@@ -1,0 +1,1 @@
+"""Services that tests start themselves: brokers and schema registries, real ones where they are at hand."""

@@ -1,0 +1,100 @@
+"""The fixtures `broker`, `own_broker`, `registry` and `own_registry`, and the mark `needs`.
+
+A test that needs what the broker at hand lacks is skipped, and the summary says so. With CI=true and a real broker
+at hand, or none at all, it fails instead: nothing passes because a service was missing.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services import kafka
+from tests.services.kafka import Broker, OwnBroker
+from tests.services.security import Mechanism, Protocol, Security, make_certificates
+from tests.services.session import Run, note, notes, shared
+
+MISSING = "not at hand: "
+_RUN = pytest.StashKey[Run]()
+
+
+def needs(*capabilities: str) -> pytest.MarkDecorator:
+    """Mark what a test needs of its broker, by the names in `kafka.ALL`."""
+    return pytest.mark.needs(*capabilities)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(capability...): what a test needs of its broker")
+    if not hasattr(config, "workerinput"):
+        config.stash[_RUN] = Run()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _RUN in config.stash:
+        config.stash[_RUN].end()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say which services were used, and what was skipped for want of one."""
+    for service, names in notes(config.stash[_RUN].folder).items():
+        terminalreporter.write_line(f"{service}: {', '.join(names)}")
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
+    for reason, number in Counter(reason for reason in reasons if MISSING in reason).items():
+        terminalreporter.write_line(f"{number} skipped, {reason.removeprefix('Skipped: ')}")
+
+
+def missing(reason: str, strict: bool) -> None:
+    """Skip the test, or fail it if `strict`, under CI."""
+    if strict and os.environ.get("CI") == "true":
+        pytest.fail(f"{MISSING}{reason}; CI=true lets no test be skipped for that", pytrace=False)
+    pytest.skip(f"{MISSING}{reason}")
+
+
+def _needed(request: pytest.FixtureRequest) -> list[str]:
+    return [name for mark in request.node.iter_markers("needs") for name in mark.args]
+
+
+def _chosen(needed: list[str], own: bool) -> Any:
+    there = list(kafka.kinds())
+    found = kafka.chosen(there, needed, own)
+    if isinstance(found, str):
+        missing(found, strict=not there or any(kind.real for kind in there))
+    note("kafka", found.name)
+    return found
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """The broker that all tests of a run share. Name topics and groups uniquely."""
+    kind = _chosen(_needed(request), own=False)
+    if isinstance(kind, kafka.Given):
+        return Broker(kind.bootstrap, kind.name, kind.capabilities)
+    label = "kafka-" + type(kind).__name__.lower()
+    address = shared(label, lambda folder: kafka.start_shared(kind, folder))
+    return Broker(address, kind.name, kind.capabilities)
+
+
+@pytest.fixture
+def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., OwnBroker]]:
+    """Make and start brokers of this test alone: own_broker(), own_broker("sasl_ssl", "plain")."""
+    made: list[OwnBroker] = []
+
+    def make(
+        protocol: Protocol = "plaintext",
+        mechanism: Mechanism = "scram-sha-512",
+        client_certificate: bool = False,
+    ) -> OwnBroker:
+        secured = [name for name in ("sasl", "tls") if {"tls": "ssl"}.get(name, name) in protocol.split("_")]
+        kind = _chosen([*_needed(request), *secured], own=True)
+        certificates = make_certificates(tmp_path / "certificates") if "tls" in secured else None
+        security = Security(protocol, mechanism, certificates, client_certificate)
+        made.append(OwnBroker(kind, tmp_path / f"broker-{len(made)}", security))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.remove()
