@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
 import pyarrow as pa
 
 from stream_mtl.join.spec import ChainSpec
@@ -50,3 +51,15 @@ class Transitions:
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
+
+
+def part(transitions: Transitions, start: int, stop: int) -> Transitions:
+    """Return rows [start, stop), with the keys and fields of their exposures and no others."""
+    rows = transitions.rows.slice(start, stop - start)
+    place = rows.column("row").to_numpy()
+    used = np.unique(place)
+    rich = int(np.searchsorted(used, transitions.fields.num_rows))
+    at = rows.schema.get_field_index("row")
+    moved = pa.array(np.searchsorted(used, place).astype(np.int32))
+    rows = rows.set_column(at, rows.schema.field(at), moved)
+    return Transitions(rows, transitions.keys.take(used), transitions.fields.take(used[:rich]))

@@ -9,18 +9,22 @@ from stream_mtl.errors import Unavailable
 
 
 class Flushes:
-    """The blocks behind which a minibatch was ended early: a line of JSON each."""
+    """After how many rows of the feed a minibatch was ended early: a line of JSON each."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._blocks = _read(path)
+        self._rows = _read(path)
 
-    def __contains__(self, block: int) -> bool:
-        return block in self._blocks
+    def __contains__(self, rows: int) -> bool:
+        return rows in self._rows
 
-    def note(self, block: int) -> None:
-        """Make durable that the minibatch ends behind this block. Raises Unavailable."""
-        line = json.dumps({"block": block}) + "\n"
+    def between(self, low: int, high: int) -> int | None:
+        """Return the first noted number of rows that is above `low` and below `high`."""
+        return min((rows for rows in self._rows if low < rows < high), default=None)
+
+    def note(self, rows: int) -> None:
+        """Make durable that the minibatch ends after so many rows. Raises Unavailable."""
+        line = json.dumps({"rows": rows}) + "\n"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a") as file:
@@ -32,15 +36,15 @@ class Flushes:
             raise Unavailable(
                 f"{self._path} cannot be written: {error}; free the disk, then start again"
             ) from error
-        self._blocks.add(block)
+        self._rows.add(rows)
 
 
 def _read(path: Path) -> set[int]:
-    """Return the noted blocks. A last line that was cut short was not acted on; it is removed."""
+    """Return the noted numbers. A last line that was cut short was not acted on; it is removed."""
     if not path.is_file():
         return set()
     text = path.read_text()
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         os.truncate(path, len(whole.encode()))
-    return {int(json.loads(line)["block"]) for line in whole.splitlines()}
+    return {int(json.loads(line)["rows"]) for line in whole.splitlines()}

@@ -67,12 +67,12 @@ _FINAL = ("partition", "exposure", "tasks", "time", "told", "truth")
 
 
 class Block:
-    """A batch of transitions of one joiner partition, read once, from which segments take their rows."""
+    """A batch of transitions, read once, from which segments take their rows."""
 
-    def __init__(self, recipe: Recipe, transitions: Transitions, partition: int) -> None:
+    def __init__(self, recipe: Recipe, transitions: Transitions, partition: int | Ints) -> None:
         rows = transitions.rows
         self.features = recipe.features.encode(transitions.fields)
-        self._partition = partition
+        self._partition = np.broadcast_to(np.asarray(partition, np.int64), (len(transitions),))
         self._place = rows.column("row").to_numpy()
         self._exposure = rows.column("exposure").to_numpy()
         self._tasks = rows.column("tasks").to_numpy()
@@ -86,15 +86,14 @@ class Block:
         low, high = np.searchsorted(self._exposed, (start, stop))
         rows = self._exposed[low:high]
         features = self.features.take(self._place[rows])
-        return Exposed(np.full(len(rows), self._partition), self._exposure[rows], features)
+        return Exposed(self._partition[rows], self._exposure[rows], features)
 
     def final(self, start: int, stop: int) -> Final:
         """Return the final rows among rows [start, stop)."""
         low, high = np.searchsorted(self._final, (start, stop))
         rows = self._final[low:high]
-        partition = np.full(len(rows), self._partition)
         return Final(
-            partition,
+            self._partition[rows],
             self._exposure[rows],
             self._tasks[rows],
             self._time[rows],

@@ -7,8 +7,9 @@ takes it back goes on as if nothing had happened, bit for bit.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
@@ -23,6 +24,9 @@ from stream_mtl.learn.outcomes import given_truths, no_truths
 from stream_mtl.learn.recipe import Recipe
 from stream_mtl.learn.segment import Block, Segment
 from stream_mtl.measures import Sums
+
+
+Numbers: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,11 @@ class Trainer:
     def take(
         self,
         transitions: Transitions,
-        partition: int = 0,
+        partition: int | Numbers = 0,
         truth: Truth | None = None,
         after: Callable[[Stepped], None] = lambda stepped: None,
     ) -> list[Stepped]:
-        """Go on by a batch of transitions of one joiner partition, and return the steps taken.
+        """Go on by a batch of transitions, and return the steps taken. `partition` is the joiner's, of all rows or each (n,).
 
         `truth`, the final labels of the whole log, is for the oracle. `after` is called behind every step: then
         weights and measures are those of this step, however the log is cut. Raises what `Plan.emit` raises.

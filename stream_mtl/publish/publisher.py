@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stream_mtl.errors import Unavailable
-from stream_mtl.learn.worker import Cut, Place
+from stream_mtl.join.feed import Place
+from stream_mtl.learn.worker import Cut
 from stream_mtl.measures import Sums, reading
 from stream_mtl.publish.snapshot import Learned, Manifest, Position, Snapshot
 from stream_mtl.publish.store import SnapshotStore, unsealed
@@ -13,10 +14,8 @@ from stream_mtl.publish.store import SnapshotStore, unsealed
 class Publisher:
     """Puts cuts into a store. What the store did not take is tried again, unless a newer one has come by then."""
 
-    def __init__(
-        self, store: SnapshotStore, keep: int, made: Callable[[], Mapping[str, Any]], partition: int = 0
-    ) -> None:
-        self._store, self._keep, self._made, self._partition = store, keep, made, partition
+    def __init__(self, store: SnapshotStore, keep: int, made: Callable[[], Mapping[str, Any]]) -> None:
+        self._store, self._keep, self._made = store, keep, made
         self._unsent: Snapshot | None = None
         self.published: Manifest | None = None  # the last one
         self.failures = 0  # puts that the store did not take
@@ -24,7 +23,7 @@ class Publisher:
 
     def publish(self, cut: Cut) -> None:
         """Put a cut, or hold it for `retry`. Raises StateError for one that may not be published."""
-        self._unsent = snapshot_of(cut, self._partition, self._made())
+        self._unsent = snapshot_of(cut, self._made())
         self.retry()
 
     def retry(self) -> None:
@@ -41,7 +40,7 @@ class Publisher:
         self.published, self._unsent, self.problem = self._unsent.manifest, None, None
 
 
-def snapshot_of(cut: Cut, partition: int, made: Mapping[str, Any]) -> Snapshot:
+def snapshot_of(cut: Cut, made: Mapping[str, Any]) -> Snapshot:
     """Return a cut as a snapshot."""
     tally = cut.tally
     learned = Learned(
@@ -49,8 +48,8 @@ def snapshot_of(cut: Cut, partition: int, made: Mapping[str, Any]) -> Snapshot:
         examples=tally["examples"],
         told=dict(tally["told"]),
         upto=tally["upto"],
-        since=(_position(partition, cut.since),),
-        positions=(_position(partition, cut.place),),
+        since=_positions(cut.since),
+        positions=_positions(cut.places),
     )
     manifest = Manifest(
         version=cut.version,
@@ -65,8 +64,8 @@ def snapshot_of(cut: Cut, partition: int, made: Mapping[str, Any]) -> Snapshot:
     return Snapshot(manifest, cut.weights)
 
 
-def _position(partition: int, place: Place) -> Position:
-    return Position(partition, *place)
+def _positions(places: Mapping[int, Place]) -> tuple[Position, ...]:
+    return tuple(Position(number, *place) for number, place in sorted(places.items()))
 
 
 def _readings(sums: Mapping[str, Sums]) -> dict[str, dict[str, float | None]]:

@@ -22,14 +22,14 @@ _LATEST, _LINES, _OLDER = "latest.json", "history.jsonl", "history.1.jsonl"
 
 
 class HistoryLine(msgspec.Struct, frozen=True):
-    """What a board said when every block before `block` was in its sums; numbers have six digits."""
+    """What a board said when its sums held so many rows of the feed; numbers have six digits."""
 
-    block: int
+    rows: int
     told_before: Millis
     outputs: dict[str, dict[str, Reading]]  # by output, the views "life" and the shortest window's
 
 
-def line_of(block: int, readings: Readings, window: str | None) -> HistoryLine | None:
+def line_of(rows: int, readings: Readings, window: str | None) -> HistoryLine | None:
     """Return the line of readings, with this window's view; None if nothing was told yet."""
     if readings.told_before is None:
         return None
@@ -37,7 +37,7 @@ def line_of(block: int, readings: Readings, window: str | None) -> HistoryLine |
         name: {view: _short(output.views[view]) for view in (window, LIFE) if view in output.views}
         for name, output in readings.outputs.items()
     }
-    return HistoryLine(block, readings.told_before, outputs)
+    return HistoryLine(rows, readings.told_before, outputs)
 
 
 def read_latest(folder: Path) -> Readings | None:
@@ -62,7 +62,7 @@ class History:
         self._lines = folder / _LINES
         _mend(self._lines)
         last = next(_backwards(folder), None)
-        self._next = 0 if last is None else last.block + 1
+        self._next = 0 if last is None else last.rows + 1
         latest = read_latest(folder)
         self._shown = None if latest is None else latest.told_before
 
@@ -74,8 +74,8 @@ class History:
             self._shown = told
 
     def append(self, line: HistoryLine) -> None:
-        """Add a line, once: that of a block which is there already changes nothing."""
-        if line.block < self._next:
+        """Add a line, once: one of as many rows that is there already changes nothing."""
+        if line.rows < self._next:
             return
         data = msgspec.json.encode(line) + b"\n"
         size = self._lines.stat().st_size if self._lines.is_file() else 0
@@ -86,7 +86,7 @@ class History:
             file.flush()
             os.fsync(file.fileno())
         sync_folder(self._folder)
-        self._next = line.block + 1
+        self._next = line.rows + 1
 
 
 def _mend(path: Path) -> None:

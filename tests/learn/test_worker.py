@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stream_mtl.clock import HOUR
 from stream_mtl.errors import FingerprintMismatch, PositionOutOfRange, Unavailable
 from stream_mtl.join.block import Header
+from stream_mtl.join.feed import Feed
 from stream_mtl.join.log import MemoryLog
 from stream_mtl.join.transitions import Transitions
 from stream_mtl.learn import worker as module
@@ -40,7 +41,8 @@ BLOCKS = cut(WHOLE, range(37, len(WHOLE), 37))
 
 
 def header(block: int, fingerprint: str = "chain") -> Header:
-    return Header(0, 0, block, 0, 0, (), (), {}, fingerprint)
+    told = int(BLOCKS[block].rows.column("told")[-1].as_py())
+    return Header(0, 0, block, told + 1, 0, (), (), {}, fingerprint)
 
 
 class World:
@@ -60,7 +62,7 @@ class World:
             self.versions.append(made.version)
             hurt("after a put")
 
-        return TrainWorker(RECIPE, self.log, self.folder, publish, self.clock, OPTIONS)
+        return TrainWorker(RECIPE, Feed({0: self.log}), self.folder, publish, self.clock, OPTIONS)
 
     def grow(self) -> bool:
         at = self.log.next()
@@ -155,7 +157,7 @@ def test_a_minibatch_that_waits_too_long_is_learned_and_the_place_is_noted(tmp_p
     world.clock.advance(1)
     learner.step()
     assert learner.tally.steps == steps + 1
-    assert (tmp_path / "flushes.jsonl").read_text() == '{"block": 0}\n'
+    assert (tmp_path / "flushes.jsonl").read_text() == '{"rows": 37}\n'
     world.clock.advance(100)
     learner.step()
     assert learner.tally.steps == steps + 1
@@ -166,11 +168,11 @@ def test_a_minibatch_that_waits_too_long_is_learned_and_the_place_is_noted(tmp_p
 
 
 def test_a_note_that_was_cut_short_was_not_acted_on(tmp_path: Path) -> None:
-    (tmp_path / "flushes.jsonl").write_text('{"block": 0}\n{"blo')
+    (tmp_path / "flushes.jsonl").write_text('{"rows": 0}\n{"row')
     flushes = module.Flushes(tmp_path / "flushes.jsonl")
     assert 0 in flushes
     flushes.note(7)
-    assert (tmp_path / "flushes.jsonl").read_text() == '{"block": 0}\n{"block": 7}\n'
+    assert (tmp_path / "flushes.jsonl").read_text() == '{"rows": 0}\n{"rows": 7}\n'
 
 
 def test_a_log_that_lacks_the_place_is_refused(tmp_path: Path) -> None:
@@ -203,7 +205,7 @@ def test_a_store_that_is_away_costs_snapshots_and_not_the_learner(tmp_path: Path
 
     world, store = World(tmp_path), Away()
     publisher = Publisher(store, keep=100, made=dict)
-    learner = TrainWorker(RECIPE, world.log, tmp_path, publisher.publish, world.clock, OPTIONS)
+    learner = TrainWorker(RECIPE, Feed({0: world.log}), tmp_path, publisher.publish, world.clock, OPTIONS)
     learner.recover()
     while world.grow():
         learner.step()
@@ -218,7 +220,7 @@ def test_a_store_that_is_away_costs_snapshots_and_not_the_learner(tmp_path: Path
 def test_only_so_many_snapshots_are_kept(tmp_path: Path) -> None:
     world = World(tmp_path)
     publisher = Publisher(world.store, keep=2, made=dict)
-    learner = TrainWorker(RECIPE, world.log, tmp_path, publisher.publish, world.clock, OPTIONS)
+    learner = TrainWorker(RECIPE, Feed({0: world.log}), tmp_path, publisher.publish, world.clock, OPTIONS)
     learner.recover()
     while world.grow():
         learner.step()

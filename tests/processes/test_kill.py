@@ -56,7 +56,7 @@ def test_a_trainer_killed_again_and_again_leaves_the_same_model_and_snapshots(tm
     done("run", "train", hurt, overrides=SMALL)
     assert kills >= 2
     made = [json.loads(done("digest", config, "--json", overrides=SMALL)) for config in (whole, hurt)]
-    assert {"transitions", "weights", "optimiser", "measures", "block"} <= made[0].keys()
+    assert {"transitions", "weights", "optimiser", "measures", "learned_rows"} <= made[0].keys()
     assert made[0] == made[1]
     assert len(weights(whole)) > 10
     assert weights(hurt) == weights(whole)

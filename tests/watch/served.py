@@ -74,12 +74,17 @@ def feed(board: Board, transitions: Transitions, borders: Sequence[int] = ()) ->
 
 
 def log_of(transitions: Transitions, every: int) -> MemoryLog:
-    """Return a log with blocks of so many rows."""
+    """Return a log with blocks of about so many rows; a joiner's blocks end between two instants."""
     log = MemoryLog()
-    edges = list(range(every, len(transitions), every))
     times = [*told(transitions), told(transitions)[-1] + 1]
-    for number, piece in enumerate(cut(transitions, edges)):
-        edge = min((number + 1) * every, len(transitions))
+    wanted = {
+        next(row for row in range(edge, len(times)) if times[row] > times[row - 1])
+        for edge in range(every, len(transitions), every)
+    }
+    edges = sorted(wanted - {len(transitions)})
+    for number, (piece, edge) in enumerate(
+        zip(cut(transitions, edges), [*edges, len(transitions)], strict=True)
+    ):
         log.append(Header(0, 0, number, times[edge], 0, (), (), {}, "chain"), piece)
     return log
 
