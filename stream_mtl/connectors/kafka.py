@@ -509,7 +509,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 class _Whole:
     """What kafka-python takes for one record: a whole batch, or what is known of one that cannot be read."""
 
-    value: Batch | Unreadable
+    value: list[Batch | Unreadable]  # of one: its length is asked for
     offset: int  # the last one
     size_in_bytes: int
     key: None = None
@@ -537,7 +537,7 @@ class _WholeBatch:
     def __iter__(self) -> Iterator[_Whole]:
         batch = self._batch
         size, value = batch.size_in_bytes, _unpacked(batch)
-        yield _Whole(value, batch.last_offset, size)
+        yield _Whole([value], batch.last_offset, size)
 
 
 class _Broken:
@@ -556,7 +556,7 @@ class _Broken:
         return True  # it is false, and said so
 
     def __iter__(self) -> Iterator[_Whole]:
-        yield _Whole(self._unreadable, self.next_offset - 1, len(self._unreadable.value))
+        yield _Whole([self._unreadable], self.next_offset - 1, len(self._unreadable.value))
 
 
 class _Batches:
@@ -619,9 +619,9 @@ def _unpacked(batch: Any) -> Batch | Unreadable:
 
 def _chunks(records: Sequence[Any]) -> Iterable[Any]:
     """Return what one partition gave, batches or (in the log's oldest part, or as a fallback) records."""
-    whole = [record.value for record in records if isinstance(record.value, Batch | Unreadable)]
+    whole = [record.value for record in records if isinstance(record.value, list)]
     if len(whole) == len(records):
-        return parse(whole)
+        return parse([part for value in whole for part in value])
     if whole:
         return [part for record in records for part in _chunks([record])]
     values, keys = [record.value for record in records], [record.key for record in records]

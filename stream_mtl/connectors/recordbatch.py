@@ -26,9 +26,6 @@ class Batch:
     time: int  # ms: what the records' deltas are added to, or
     appended: bool = False  # the time of all of them, where the broker sets it
 
-    def __len__(self) -> int:
-        return self.count
-
 
 @dataclass(frozen=True, slots=True)
 class Chunk:

@@ -17,6 +17,7 @@ from stream_mtl.connectors.memory import MemorySink
 from stream_mtl.connectors.numbered import hidden
 from stream_mtl.errors import Unavailable
 from stream_mtl.testing import FaultySink
+from tests.topics import Topics
 
 SCHEMA = b'"long"'
 
@@ -29,6 +30,7 @@ class Case:
     encode: Callable[[int], bytes]
     durable: Callable[[], list[int]]
     seen: Callable[[], list[int]]
+    close: Callable[[], None] = lambda: None
 
 
 def text(number: int) -> bytes:
@@ -76,8 +78,33 @@ def faulty(folder: Path) -> Case:
     return Case(FaultySink(case.sink, frozenset()), case.encode, case.durable, case.seen)
 
 
-SINKS = {"memory": memory, "json lines": json_lines, "avro": avro, "faulty": faulty}
-every_sink = pytest.mark.parametrize("build", SINKS.values(), ids=SINKS)
+def kafka(topics: Topics) -> Case:
+    topic = topics.new()
+    log = topics.kafka.partition(topic, 0)
+
+    def read() -> list[int]:
+        return [int(entry.value) for entry in log.read(0)]
+
+    return Case(topics.kafka.sink(topic), text, read, read, log.close)
+
+
+SINKS = {"memory": memory, "json lines": json_lines, "avro": avro, "faulty": faulty, "kafka": kafka}
+every_sink = pytest.mark.parametrize("build", SINKS.values(), ids=SINKS, indirect=True)
+
+
+@pytest.fixture
+def build(request):
+    made: list[Case] = []
+    topics = request.getfixturevalue("topics") if request.param is kafka else None
+
+    def make(folder: Path) -> Case:
+        made.append(request.param(topics or folder))
+        return made[-1]
+
+    yield make
+    for case in made:
+        case.sink.close()
+        case.close()
 
 
 @every_sink

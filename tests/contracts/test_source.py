@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from stream_mtl.connectors.base import Format, Records, Source
 from stream_mtl.connectors.files import FileSource
+from stream_mtl.connectors.kafka_reader import Topic
 from stream_mtl.connectors.memory import MemorySource
 from stream_mtl.errors import PositionOutOfRange
 from stream_mtl.testing import END, FaultySource, ScriptedSource
+from tests.topics import Topics
 
 SCHEMA = fastavro.parse_schema({"type": "record", "name": "Row", "fields": [{"name": "n", "type": "long"}]})
 BLOCK = 3  # rows of a container block
@@ -76,6 +78,11 @@ def container(codec: str) -> Callable[[Path, Sequence[int]], None]:
     return write
 
 
+def kafka(topics: Topics, parts: Sequence[Sequence[int]]) -> Source:
+    topic = Topic(topics.numbers(parts), Format("json"))
+    return topics.kafka.reader({"s": topic}, follow=False).sources["s"]
+
+
 SOURCES = {
     "memory": memory,
     "scripted": scripted,
@@ -86,15 +93,17 @@ SOURCES = {
     "csv": files(headed, ".csv", 4),
     "avro": files(container("null"), ".avro", 8),
     "avro deflate": files(container("deflate"), ".avro", 1_000),
+    "kafka": kafka,
 }
 
 
 @pytest.fixture(params=SOURCES.values(), ids=SOURCES)
 def build(request):
     opened: list[Source] = []
+    topics = request.getfixturevalue("topics") if request.param is kafka else None
 
     def make(folder: Path, parts: Sequence[Sequence[int]]) -> Source:
-        opened.append(request.param(folder, parts))
+        opened.append(request.param(topics or folder, parts))
         return opened[-1]
 
     yield make
