@@ -445,12 +445,14 @@ class _Outbox:
         self._options, self._topic = options, topic
         self._settings = producing(options, compression)
         self._producer: Any = None
+        self._patience = options.startup_timeout  # ms that a broker is waited for
         self._error: Exception | None = None  # why the last one failed that did
 
     def send(self, value: Bytes, key: bytes | None, partition: int | None = None) -> Any:
         """Hand a record to the producer. Its partitioner hashes keys as Java's does."""
         if self._producer is None:
-            self._producer = _connect(self._options, KafkaProducer, self._settings)
+            self._producer = _connect(self._options, KafkaProducer, self._settings, self._patience)
+            self._patience = self._options.delivery_timeout
         try:
             sent = self._producer.send(self._topic, value=value, key=key, partition=partition)
         except failures.MessageSizeTooLargeError as error:
@@ -644,8 +646,13 @@ def _resolve(name: str, topic: Topic, count: int) -> Topic:
 _NO_TOPIC = failures.UnknownTopicOrPartitionError.errno
 
 
-def _connect(options: KafkaOptions, kind: Callable[..., Client], settings: Mapping[str, Any]) -> Client:
-    """Make a client. It tries again, less and less often, for `startup_timeout`. Raises Unavailable."""
+def _connect(
+    options: KafkaOptions,
+    kind: Callable[..., Client],
+    settings: Mapping[str, Any],
+    patience: int | None = None,
+) -> Client:
+    """Make a client. It tries again, less and less often, for `startup_timeout` or `patience`. Raises Unavailable."""
     made: list[Any] = []
 
     def network(**configs: Any) -> Any:  # what a client that cannot start would leave behind
@@ -658,7 +665,7 @@ def _connect(options: KafkaOptions, kind: Callable[..., Client], settings: Mappi
         return kind(
             **connection(options),
             **settings,
-            bootstrap_timeout_ms=options.startup_timeout,
+            bootstrap_timeout_ms=options.startup_timeout if patience is None else patience,
             kafka_client=network,
         )
     except failures.KafkaError as error:

@@ -10,7 +10,7 @@ import numpy as np
 from stream_mtl.connectors.kafka_reader import Intake, Place
 from stream_mtl.connectors.partition import Bytes, Entry
 from stream_mtl.connectors.recordbatch import Chunk
-from stream_mtl.errors import BlockCorrupt, PositionOutOfRange, Unavailable
+from stream_mtl.errors import BlockCorrupt, DataError, PositionOutOfRange, Unavailable
 
 
 class Sent(Protocol):
@@ -27,7 +27,7 @@ class Outbox(Protocol):
     def send(self, value: Bytes, key: bytes | None, partition: int | None = None) -> Any:
         """Send a record and return what will say whether it is there (`Sent`), None where it could not even be sent.
 
-        Raises DataError for a record that is too large.
+        Raises DataError for a record that is too large, Unavailable where no broker can be reached.
         """
         ...
 
@@ -61,19 +61,29 @@ class KafkaSink:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._held: list[_Letter] = []
+        self._waits = False  # for a flush: what was sent last has failed
 
     def add(self, value: bytes, key: bytes | None = None) -> None:
         """Send one record without waiting for it. Raises DataError if it is too large ever to be sent."""
-        self._held.append(_Letter(value, key, self._outbox.send(value, key)))
+        self._held.append(_Letter(value, key))
+        if not self._waits:
+            try:
+                self._send(self._held[-1])
+            except DataError:
+                self._held.pop()
+                raise
+            except Unavailable:
+                self._waits = True
 
     def flush(self) -> None:
         """Return when everything added is durable. Raises Unavailable, and holds what is not."""
         for letter in self._held:
             if letter.sent is None:
-                letter.sent = self._outbox.send(letter.value, letter.key)
+                self._send(letter)
         if self._held:
             self._outbox.settle()
         self._held = [letter for letter in self._held if letter.sent is None or not letter.sent.succeeded()]
+        self._waits = bool(self._held)
         if self._held:
             for letter in self._held:
                 letter.sent = None
@@ -85,6 +95,9 @@ class KafkaSink:
             self.flush()
         finally:
             self._outbox.close()
+
+    def _send(self, letter: _Letter) -> None:
+        letter.sent = self._outbox.send(letter.value, letter.key)
 
 
 class KafkaPartitionLog:
