@@ -5,7 +5,7 @@ with a, b the logits, log p = ls(a) + ls(b) and log(1 - p) = logaddexp(ls(-a), l
 so that neither the loss nor its gradient is lost where a probability leaves the range of float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid
@@ -34,12 +34,15 @@ class Esmm(Independent):
         """Return every label that is given another task."""
         return products(tasks)
 
-    def forward(self, towers: Tensor) -> dict[str, Tensor]:
-        """Return the tasks' logits and those of the products, named "joint.cvr"."""
-        logits = super().forward(towers)
-        for name, chain in self._paths.items():
-            logits[joint_name(name)] = product([logits[step] for step in chain])
-        return logits
+    def bind(self) -> Callable[[Tensor], dict[str, Tensor]]:
+        """The outputs of towers to the tasks' logits and those of the products, named "joint.cvr"."""
+        apart, paths = super().bind(), {joint_name(name): chain for name, chain in self._paths.items()}
+
+        def together(towers: Tensor) -> dict[str, Tensor]:
+            logits = apart(towers)
+            return logits | {name: product([logits[step] for step in chain]) for name, chain in paths.items()}
+
+        return together
 
 
 def path(tasks: Sequence[TaskSpec], name: str) -> list[str]:

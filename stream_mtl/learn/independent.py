@@ -1,18 +1,18 @@
 """Tasks that do not depend on each other: one logit from each one's tower."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from stream_mtl.join.spec import TaskSpec
-from stream_mtl.learn.layers import Heads
+from stream_mtl.learn.layers import Block, Heads
 
 
 class Relation(Protocol):
     """How the outputs of towers, (B, towers, width), become logits, by lesson, (B,) each.
 
-    A module; `blocks` says which tower each task reads, `starts` what each one's output is at first.
+    A `Block`; `blocks` says which tower each task reads, `starts` what each one's output is at first.
     """
 
     def __init__(
@@ -28,11 +28,11 @@ class Relation(Protocol):
     def joint(tasks: Sequence[TaskSpec]) -> tuple[str, ...]:
         """Return the tasks that it teaches over all exposures, as a product along their chain."""
 
-    def __call__(self, towers: Tensor) -> dict[str, Tensor]:
-        """Return a logit (or the prediction of a value) for every task, and for every joint lesson."""
+    def bind(self) -> Callable[[Tensor], dict[str, Tensor]]:
+        """Return what gives a logit (or the prediction of a value) for every task, and for every joint lesson."""
 
 
-class Independent(nn.Module):
+class Independent(Block):
     """One head a task."""
 
     def __init__(
@@ -52,6 +52,7 @@ class Independent(nn.Module):
         """Return no task."""
         return ()
 
-    def forward(self, towers: Tensor) -> dict[str, Tensor]:
-        """Return the tasks' logits."""
-        return dict(zip(self.names, self.heads(towers).unbind(1), strict=True))
+    def bind(self) -> Callable[[Tensor], dict[str, Tensor]]:
+        """The outputs of towers to the tasks' logits."""
+        names, heads = self.names, self.heads.bind()
+        return lambda towers: dict(zip(names, heads(towers).unbind(1), strict=True))

@@ -2,11 +2,15 @@
 
 The order in a layer is linear, norm, activation, dropout, and the last layer has all of them too. Parallel blocks
 ("stacks") are computed together: K blocks of equal widths cost a few products, not K times as many calls.
+
+A block is *bound* to its weights before it runs: what is left is a plain function. Who predicts binds once; for a few
+rows, finding the weights anew and calling modules in modules takes longer than the arithmetic.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
 from torch import Generator, Tensor, nn
@@ -22,6 +26,29 @@ class LayerOptions:
     dropout: float = 0.0  # share of activations dropped while learning
 
 
+Function: TypeAlias = Callable[[Tensor], Any]
+
+
+class Block(nn.Module):
+    """A module whose forward is what `bind` returns."""
+
+    def bind(self) -> Function:
+        """Return what the block does, with the weights and in the mode that it has now.
+
+        Weights that are changed in place are seen by it; dropout stays at its step.
+        """
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Any:
+        """Do it."""
+        return self.bind()(x)
+
+
+def bound(module: nn.Module) -> Function:
+    """Return a module as a plain function, if it can be one, and else the module."""
+    return module.bind() if isinstance(module, Block) else module
+
+
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "leaky_relu": F.leaky_relu,
@@ -30,7 +57,7 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class NoNorm(nn.Module):
+class NoNorm(Block):
     """The identity."""
 
     couples_rows = False
@@ -38,12 +65,12 @@ class NoNorm(nn.Module):
     def __init__(self, blocks: int, width: int) -> None:
         super().__init__()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x."""
-        return x
+    def bind(self) -> Function:
+        """x to x."""
+        return _same
 
 
-class LayerNorm(nn.Module):
+class LayerNorm(Block):
     """Normalise every row and block by itself: (B, K, width)."""
 
     couples_rows = False
@@ -54,14 +81,16 @@ class LayerNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(blocks, width))
         self.bias = nn.Parameter(torch.zeros(blocks, width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x with mean 0 and variance 1 over the last dimension, scaled and shifted."""
-        if len(self.weight) == 1:
-            return F.layer_norm(x, self._width, self.weight[0], self.bias[0])
-        return torch.addcmul(self.bias, F.layer_norm(x, self._width), self.weight)
+    def bind(self) -> Function:
+        """x to x with mean 0 and variance 1 over the last dimension, scaled and shifted."""
+        width, weight, bias = self._width, self.weight, self.bias
+        if len(weight) == 1:
+            one, shift = weight[0], bias[0]
+            return lambda x: torch.layer_norm(x, width, one, shift)
+        return lambda x: torch.addcmul(bias, torch.layer_norm(x, width), weight)
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(Block):
     """Normalise every number over the rows of the batch while learning, by running means when predicting.
 
     A batch of one has no variance: it is normalised by the running means even while learning.
@@ -78,11 +107,15 @@ class BatchNorm(nn.Module):
         self.register_buffer("mean", torch.zeros(blocks * width))
         self.register_buffer("var", torch.ones(blocks * width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x normalised, scaled and shifted."""
-        flat = x.reshape(len(x), -1)
-        learning = self.training and len(x) > 1
-        return F.batch_norm(flat, self.mean, self.var, self.weight, self.bias, learning).view(x.shape)
+    def bind(self) -> Function:
+        """x to x normalised, scaled and shifted."""
+        mean, var, weight, bias, learning = self.mean, self.var, self.weight, self.bias, self.training
+
+        def normalise(x: Tensor) -> Tensor:
+            flat = x.reshape(len(x), -1)
+            return F.batch_norm(flat, mean, var, weight, bias, learning and len(x) > 1).view(x.shape)
+
+        return normalise
 
 
 NORMS: Mapping[str, type[NoNorm | LayerNorm | BatchNorm]] = {
@@ -92,7 +125,7 @@ NORMS: Mapping[str, type[NoNorm | LayerNorm | BatchNorm]] = {
 }
 
 
-class Dropout(nn.Module):
+class Dropout(Block):
     """Drop activations while learning, by a generator that is set anew at every step: it has no state to save."""
 
     def __init__(self, share: float, generator: Generator) -> None:
@@ -101,16 +134,20 @@ class Dropout(nn.Module):
         self._seed = int(torch.randint(2**31, (), generator=generator))
         self.step = 0
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x with some numbers zero and the others scaled up, or x itself."""
+    def bind(self) -> Function:
+        """x to x with some numbers zero and the others scaled up, or to x itself."""
         if not self.training or self._share == 0:
-            return x
-        generator = Generator().manual_seed((self._seed << 32) + self.step)
-        kept = torch.empty_like(x).bernoulli_(1 - self._share, generator=generator)
-        return x * kept / (1 - self._share)
+            return _same
+        share, seed = self._share, (self._seed << 32) + self.step
+
+        def drop(x: Tensor) -> Tensor:
+            kept = torch.empty_like(x).bernoulli_(1 - share, generator=Generator().manual_seed(seed))
+            return x * kept / (1 - share)
+
+        return drop
 
 
-class Linears(nn.Module):
+class Linears(Block):
     """K linear maps side by side: (B, in) read by all, or (B, K, in) read by each its own, to (B, K, out)."""
 
     def __init__(self, blocks: int, width: int, out: int, generator: Generator) -> None:
@@ -121,19 +158,24 @@ class Linears(nn.Module):
         )
         self.bias = nn.Parameter(torch.empty(blocks, out).uniform_(-bound, bound, generator=generator))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x W + b for every block."""
-        blocks, width, out = self.weight.shape
+    def bind(self) -> Function:
+        """x to x W + b for every block."""
+        weight, bias = self.weight, self.bias
+        blocks, width, out = weight.shape
         if blocks == 1:
-            return torch.addmm(self.bias[0], x.reshape(-1, width), self.weight[0]).view(len(x), 1, out)
-        if x.dim() == 2:
-            wide = self.weight.transpose(0, 1).reshape(width, blocks * out)
-            return torch.addmm(self.bias.view(-1), x, wide).view(len(x), blocks, out)
-        product: Tensor = torch.baddbmm(self.bias.unsqueeze(1), x.transpose(0, 1), self.weight)
-        return product.transpose(0, 1)
+            one, shift = weight[0], bias[0]
+            return lambda x: torch.addmm(shift, x.reshape(-1, width), one).view(len(x), 1, out)
+
+        def map_each(x: Tensor) -> Tensor:
+            if x.dim() == 2:
+                wide = weight.transpose(0, 1).reshape(width, blocks * out)
+                return torch.addmm(bias.view(-1), x, wide).view(len(x), blocks, out)
+            return torch.baddbmm(bias.unsqueeze(1), x.transpose(0, 1), weight).transpose(0, 1)
+
+        return map_each
 
 
-class Stack(nn.Module):
+class Stack(Block):
     """K multi-layer blocks of equal widths: (B, in) or (B, K, in) to (B, K, last width)."""
 
     def __init__(
@@ -150,14 +192,21 @@ class Stack(nn.Module):
         self._activation = ACTIVATIONS[options.activation]
         self.dropouts = nn.ModuleList(Dropout(options.dropout, generator) for _ in widths)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return what the last layer gives, or the input itself, for every block, if there are no layers."""
-        for linear, norm, dropout in zip(self.linears, self.norms, self.dropouts, strict=True):
-            x = dropout(self._activation(norm(linear(x))))
-        return x if x.dim() == 3 else x.unsqueeze(1).expand(-1, self.blocks, -1)
+    def bind(self) -> Function:
+        """x to what the last layer gives, or the input itself, for every block, if there are no layers."""
+        activation, blocks = self._activation, self.blocks
+        parts = zip(self.linears, self.norms, self.dropouts, strict=True)
+        layers = [(bound(linear), bound(norm), bound(dropout)) for linear, norm, dropout in parts]
+
+        def climb(x: Tensor) -> Tensor:
+            for linear, norm, dropout in layers:
+                x = dropout(activation(norm(linear(x))))
+            return x if x.dim() == 3 else x.unsqueeze(1).expand(-1, blocks, -1)
+
+        return climb
 
 
-class Mlp(nn.Module):
+class Mlp(Block):
     """One multi-layer block: (B, in) to (B, last width)."""
 
     def __init__(
@@ -167,13 +216,13 @@ class Mlp(nn.Module):
         self.stack = Stack(1, width, widths, options, generator)
         self.width = self.stack.width
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return what the last layer gives, or the input itself if there are none."""
-        out: Tensor = self.stack(x)
-        return out.squeeze(1)
+    def bind(self) -> Function:
+        """x to what the last layer gives, or to the input itself if there are none."""
+        stack = self.stack.bind()
+        return lambda x: stack(x).squeeze(1)
 
 
-class Heads(nn.Module):
+class Heads(Block):
     """One logit for each output, read from the block it belongs to: (B, K, width) to (B, outputs).
 
     `starts` are what the outputs are about before anything was learned.
@@ -189,7 +238,13 @@ class Heads(nn.Module):
         self.bias = nn.Parameter(torch.tensor(starts, dtype=torch.float32))
         self._blocks = None if list(blocks) == list(range(len(blocks))) else list(blocks)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits."""
-        mine = x if self._blocks is None else x[:, self._blocks]
-        return (mine * self.weight).sum(2) + self.bias
+    def bind(self) -> Function:
+        """x to the logits."""
+        weight, bias, blocks = self.weight, self.bias, self._blocks
+        if blocks is None:
+            return lambda x: (x * weight).sum(2) + bias
+        return lambda x: (x[:, blocks] * weight).sum(2) + bias
+
+
+def _same(x: Tensor) -> Tensor:
+    return x

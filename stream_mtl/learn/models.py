@@ -17,7 +17,7 @@ from stream_mtl.join.spec import TaskSpec
 from stream_mtl.label.base import Auxiliary
 from stream_mtl.learn.esmm import Esmm
 from stream_mtl.learn.independent import Independent, Relation
-from stream_mtl.learn.layers import ACTIVATIONS, NORMS, Dropout, Heads, LayerOptions, Stack
+from stream_mtl.learn.layers import ACTIVATIONS, NORMS, Block, Dropout, Heads, LayerOptions, Stack, bound
 from stream_mtl.learn.logistic import logistic
 from stream_mtl.learn.shared_bottom import shared_bottom
 from stream_mtl.learn.sharing import PRIOR, Body, ModelOptions
@@ -46,7 +46,7 @@ class Answer:
     auxiliary: Mapping[str, Mapping[str, Tensor]]  # by task, then by name
 
 
-class MultiTaskModel(nn.Module):
+class MultiTaskModel(Block):
     """One model for all tasks."""
 
     def __init__(
@@ -79,14 +79,20 @@ class MultiTaskModel(nn.Module):
         self._dropouts = [module for module in self.modules() if isinstance(module, Dropout)]
         self.learns_as_it_predicts = options.dropout == 0 and not NORMS[options.norm].couples_rows
 
-    def forward(self, x: Tensor) -> Answer:
-        """Return the logits for inputs (B, width); a batch of one is fine."""
-        shared = self.sharing(x)
-        answers: dict[str, dict[str, Tensor]] = {}
-        for part in self.auxiliary:
-            for (task, name), logit in part(shared):
-                answers.setdefault(task, {})[name] = logit
-        return Answer(self.relation(self.towers(shared)), answers)
+    def bind(self) -> Callable[[Tensor], Answer]:
+        """Inputs (B, width), a batch of one is fine, to the logits."""
+        sharing, towers, relation = bound(self.sharing), self.towers.bind(), self.relation.bind()
+        parts = [bound(part) for part in self.auxiliary]
+
+        def answer(x: Tensor) -> Answer:
+            shared = sharing(x)
+            answers: dict[str, dict[str, Tensor]] = {}
+            for part in parts:
+                for (task, name), logit in part(shared):
+                    answers.setdefault(task, {})[name] = logit
+            return Answer(relation(towers(shared)), answers)
+
+        return answer
 
     def at_step(self, step: int) -> None:
         """Set what dropout depends on."""
@@ -94,7 +100,7 @@ class MultiTaskModel(nn.Module):
             dropout.step = step
 
 
-class _Auxiliary(nn.Module):
+class _Auxiliary(Block):
     """Towers and heads of auxiliary logits, all apart from what the tasks share or all a part of it."""
 
     def __init__(
@@ -112,13 +118,24 @@ class _Auxiliary(nn.Module):
         self.towers = Stack(len(wanted), body.width, body.towers, layers, generator)
         self.heads = Heads(range(len(wanted)), self.towers.width, [0.0] * len(wanted), generator)
 
-    def forward(self, shared: Tensor) -> list[tuple[tuple[str, str], Tensor]]:
-        """Return ((task, name), logit) for each."""
-        if self._apart:
-            shared = shared.detach()
-        if shared.dim() == 3:
-            shared = shared[:, self._reads]
-        return list(zip(self._names, self.heads(self.towers(shared)).unbind(1), strict=True))
+    def bind(self) -> Callable[[Tensor], list[tuple[tuple[str, str], Tensor]]]:
+        """What is shared to ((task, name), logit) for each."""
+        towers, heads, names, reads, apart = (
+            self.towers.bind(),
+            self.heads.bind(),
+            self._names,
+            self._reads,
+            self._apart,
+        )
+
+        def answer(shared: Tensor) -> list[tuple[tuple[str, str], Tensor]]:
+            if apart:
+                shared = shared.detach()
+            if shared.dim() == 3:
+                shared = shared[:, reads]
+            return list(zip(names, heads(towers(shared)).unbind(1), strict=True))
+
+        return answer
 
 
 def _start(task: TaskSpec, options: ModelOptions) -> float:

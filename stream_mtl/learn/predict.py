@@ -50,14 +50,18 @@ class Predictor:
     def __init__(self, recipe: Recipe, weights: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take the arrays that `Learner.weights` gave. Raises StateCorrupt if names or shapes do not fit."""
         self.recipe = recipe
-        self._model = recipe.build().eval()
+        model = recipe.build().eval()
+        load_dense(model, under(weights, "dense"))
+        with torch.inference_mode():
+            self._answer = model.bind()
         self._inputs = Inputs(recipe.features, recipe.learn.seed)
-        load_dense(self._model, under(weights, "dense"))
         self._inputs.load(weights)
 
     def predict(self, fields: pa.Table) -> dict[str, npt.NDArray[np.float32]]:
         """Return, by output, the predictions for rows of fields, (n,) each."""
-        columns = predict(self._model, self._inputs, self.recipe.features.encode(fields), self.recipe)
+        features = self.recipe.features.encode(fields)
+        with torch.inference_mode():
+            columns = read_answer(self._answer(self._inputs.read(features)), self.recipe)
         return dict(zip(self.recipe.plan.outputs, columns.T, strict=True))
 
 
