@@ -20,7 +20,8 @@ from stream_mtl.events.tree import Node, parse
 from stream_mtl.events.types import FieldType, Limits
 
 SchemaOf: TypeAlias = Callable[[int], str]
-"""The writer schema of an id. Raises LookupError for an id that is not known, Unavailable if it cannot ask."""
+"""The writer schema of an id. Raises LookupError for an id that is not known, SchemaError for one that is not Avro's,
+Unavailable if it cannot ask."""
 
 _TIMES: Final[Mapping[str, FieldType]] = {
     "string": "string",
@@ -147,11 +148,17 @@ class Readers:
             schema = self._schema_of(number)
         except LookupError as error:  # not kept: the registry may come to know it
             return "schema_unknown", f"schema {number}: {error}"[:DETAIL]
+        except SchemaError as error:
+            return self._ids.setdefault(number, _incompatible(number, error))
         try:
             self._ids[number] = AvroRows(schema.encode(), self._fields, self._limits)
         except SchemaError as error:
-            self._ids[number] = ("schema_incompatible", f"schema {number}: {error}"[:DETAIL])
+            self._ids[number] = _incompatible(number, error)
         return self._ids[number]
+
+
+def _incompatible(number: int, error: SchemaError) -> tuple[str, str]:
+    return "schema_incompatible", f"schema {number}: {error}"[:DETAIL]
 
 
 def _numbers_at(data: Bytes, places: Numbers) -> Numbers:

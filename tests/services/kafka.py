@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -167,6 +168,7 @@ def kinds() -> Iterator[Any]:
         yield Tansu()
 
 
+@cache
 def docker_answers() -> bool:
     """Return whether a Docker engine answers."""
     import docker

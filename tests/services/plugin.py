@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from tests.services import kafka
+from tests.services import registry as registries
+from tests.services.double import Double
 from tests.services.kafka import Broker, OwnBroker
+from tests.services.registry import OwnRegistry, Registry
 from tests.services.security import Mechanism, Protocol, Security, make_certificates
 from tests.services.session import Run, note, notes, shared
 
@@ -98,3 +101,34 @@ def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
     yield make
     for one in made:
         one.remove()
+
+
+@pytest.fixture(scope="session")
+def _double() -> Iterator[Double]:
+    double = Double()
+    yield double
+    double.stop()
+
+
+@pytest.fixture
+def registry(request: pytest.FixtureRequest) -> Registry:
+    """The schema registry that all tests of a run share. Name subjects uniquely."""
+    address, home = os.environ.get(registries.ADDRESS), registries.installed()
+    if address:
+        found = Registry(address, f"the registry at {address}")
+    elif home is not None:
+        url = shared("schema-registry", lambda folder: registries.start_shared(home, folder))
+        found = Registry(url, registries.NAME)
+    else:
+        found = Registry(request.getfixturevalue("_double").url, registries.DOUBLE)
+    note("schema registry", found.name)
+    return found
+
+
+@pytest.fixture
+def own_registry(tmp_path: Path) -> Iterator[OwnRegistry]:
+    """A schema registry of this test alone."""
+    found = registries.own(registries.installed(), tmp_path / "registry")
+    note("schema registry", found.name)
+    yield found
+    found.stop()

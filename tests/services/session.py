@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +19,16 @@ from tests.services.server import STOP_TIMEOUT, wait_for
 FOLDER = "STREAM_MTL_TEST_SERVICES"
 """The environment variable in which workers find the run's folder."""
 
+_PREFIX = "stream-mtl-services-"
+_OLD = 3_600  # seconds; a younger run may just be starting
+
 
 class Run:
     """The whole test run, owned by its first process."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="stream-mtl-services-"))
+        _sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._alive = (self.folder / "alive").open("w")
         fcntl.flock(self._alive, fcntl.LOCK_EX)
         os.environ[FOLDER] = str(self.folder)
@@ -34,6 +39,17 @@ class Run:
         running = [path for path in self.folder.glob("*/running") if not _free(path)]
         wait_for(lambda: all(map(_free, running)), STOP_TIMEOUT)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Remove what runs left that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        alive = folder / "alive"
+        try:
+            if time.time() - alive.stat().st_mtime > _OLD and _free(alive):
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # somebody else's, or swept by somebody else
 
 
 def _free(path: Path) -> bool:
