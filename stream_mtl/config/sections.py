@@ -191,12 +191,16 @@ class Kafka(Section):
     mechanism: Literal["plain", "scram-sha-256", "scram-sha-512"] = Field(
         default="scram-sha-512", description="How a user shows who he is (sasl_*)."
     )
+    allow_insecure_sasl: bool = Field(
+        default=False, description="Whether a password may be shown without TLS (sasl_plaintext)."
+    )
     user: str | None = Field(default=None, min_length=1, description="The user (sasl_*).")
     password: Secret | None = Field(default=None, description="From the environment only.")
     password_file: SecretPath | None = Field(default=None, description="File that holds the password.")
     ca_path: PathInFolder | None = Field(default=None, description="Certificates to trust, PEM.")
     cert_path: PathInFolder | None = Field(default=None, description="Own certificate, PEM.")
     key_file: SecretPath | None = Field(default=None, description="Own private key, PEM.")
+    request_timeout: Duration = Field(default=30 * SECOND, description="How long one answer may take.")
 
 
 class Config(Section):

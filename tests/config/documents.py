@@ -157,7 +157,7 @@ sections = maybe(
     watch=maybe(every=durations, windows=st.lists(durations), bins=counts),
     run=maybe(status=st.just("a/status")),
     dead_letters=maybe(max_bytes=sizes, keep=durations),
-    kafka=maybe(group=texts, security=st.sampled_from(["plaintext", "sasl_ssl"]), ca_path=st.just("/ca.pem")),
+    kafka=maybe(group=texts, security=st.sampled_from(["plaintext", "ssl"]), ca_path=st.just("/ca.pem")),
 )
 
 

@@ -282,6 +282,25 @@ TWIN = '[events.view]\nsource = "kafka:clicks"\ntime = "ts"\nafter = "impression
             'site.toml:2: chain.kee: unknown key "kee"; did you mean "key"?',
             id="a_wrong_value_beside",
         ),
+        pytest.param(
+            LEARN,
+            '[kafka]\nsecurity = "sasl_ssl"',
+            'site.toml:40: kafka: `user` is missing; security "sasl_ssl" shows one to the broker',
+            id="sasl_without_a_user",
+        ),
+        pytest.param(
+            LEARN,
+            '[kafka]\nsecurity = "sasl_plaintext"\nuser = "u"',
+            "site.toml:41: kafka.security: would show the password to everyone on the wire; use sasl_ssl, "
+            "or set allow_insecure_sasl = true",
+            id="password_without_tls",
+        ),
+        pytest.param(
+            LEARN,
+            '[kafka]\nsecurity = "ssl"\nkey_file = "key.pem"',
+            "site.toml:40: kafka: `cert_path` is missing; key_file is the key of a certificate",
+            id="key_without_a_certificate",
+        ),
     ],
 )
 def test_a_contradiction_names_what_where_and_the_remedy(
@@ -327,6 +346,11 @@ def test_no_events_and_no_tasks_are_told(tmp_path: Path) -> None:
 )
 def test_what_makes_sense_is_accepted(tmp_path: Path, edits: list[tuple[str, str]]) -> None:
     assert problems(tmp_path, edited(*edits)) == []
+
+
+def test_a_password_may_be_shown_where_it_is_said_that_it_may(tmp_path: Path) -> None:
+    section = '[kafka]\nsecurity = "sasl_plaintext"\nuser = "u"\nallow_insecure_sasl = true'
+    assert problems(tmp_path, edited((LEARN, section))) == []
 
 
 def test_a_wait_over_both_windows_ends_with_them(tmp_path: Path) -> None:
