@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import TypeAlias
 
-from stream_mtl.config import check_broker, check_labels, formats
+from stream_mtl.config import check_broker, check_labels, check_registry, formats
 from stream_mtl.config.chains import before_root, chain_key, chain_spec, too_long
 from stream_mtl.config.declarations import Categorical, Numeric, Sequence
 from stream_mtl.config.labels import is_labelled
@@ -311,6 +311,7 @@ RULES: tuple[Rule, ...] = (
     _values,
     _features,
     _slices,
+    check_registry.reachable_registry,
     check_broker.known_user,
     check_broker.hidden_password,
     check_broker.whole_identity,

@@ -184,7 +184,26 @@ class Kafka(Section):
     group: str = Field(
         default="stream-mtl", min_length=1, description="Consumer group: a mirror for lag tools only."
     )
-    registry_url: str | None = Field(default=None, min_length=1, description="Schema registry.")
+    registry_url: str | None = Field(
+        default=None, min_length=1, description="Schema registry, with its path: https://registry:8081."
+    )
+    registry_cache: PathInFolder = Field(
+        default="registry", validate_default=True, description="Folder of the schemas that it once gave."
+    )
+    registry_user: str | None = Field(default=None, min_length=1, description="The user there.")
+    registry_password: Secret | None = Field(default=None, description="From the environment only.")
+    registry_password_file: SecretPath | None = Field(
+        default=None, description="File that holds the password there."
+    )
+    registry_token_file: SecretPath | None = Field(
+        default=None, description="File that holds a bearer token, in place of a user."
+    )
+    registry_ca_path: PathInFolder | None = Field(
+        default=None, description="Certificates to trust there, PEM; absent: as for the brokers."
+    )
+    registry_timeout: Duration = Field(
+        default=5 * SECOND, description="How long one of its answers may take."
+    )
     security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
         default="plaintext", description="How the connection is secured."
     )
