@@ -21,8 +21,10 @@ from stream_mtl.generate.write import as_toml, declarations, write
 from stream_mtl.join.log import PassingLog
 from stream_mtl.join.store import MemoryStore
 from stream_mtl.measures import count, observed
+from stream_mtl.processes.bus import file_sources
+from stream_mtl.processes.crew import Accounts
 from stream_mtl.processes.declared import declared
-from stream_mtl.processes.join import Accounts, join_worker, sources
+from stream_mtl.processes.join import join_worker
 from stream_mtl.processes.replay import Replayed, replay
 
 Labels: TypeAlias = dict[str, tuple[int, int]]
@@ -62,7 +64,9 @@ def _replay(loaded: Loaded, letters: Path) -> Replayed:
 def _join(loaded: Loaded, letters: Path) -> Accounts:
     """Join as a replay does, and let go of what is told."""
     made, log = declared(loaded), PassingLog()
-    with join_worker(made, sources(made), log, MemoryStore(), JsonLinesSink(letters), system_clock) as worker:
+    with join_worker(
+        made, file_sources(made), log, MemoryStore(), JsonLinesSink(letters), system_clock
+    ) as worker:
         worker.recover()
         while not worker.ended():
             worker.step()

@@ -52,8 +52,10 @@ class Event(Section):
         description="Where the events are: files:GLOB or kafka:TOPIC.",
         examples=["files:events/clicks/*.avro"],
     )
-    format: Literal["csv", "jsonl", "avro"] | None = Field(
-        default=None, description="The format of files whose names do not say it."
+    format: Literal["csv", "jsonl", "json", "avro", "confluent-avro"] | None = Field(
+        default=None,
+        description="Of files whose names do not say it: csv, jsonl, avro. Of a topic: json, avro (by `schema`), "
+        "confluent-avro (by a registry; the default where there is one, else json).",
     )
     columns: Annotated[tuple[str, ...], Listed] = Field(
         default=(), description="The names of a CSV file's columns, where it has no header line."

@@ -14,18 +14,51 @@ from stream_mtl.connectors.folders import FileFormat, encoding
 ENCODINGS: Final[Mapping[str, Encoding]] = {"csv": "csv", "jsonl": "json", "avro": "avro-container"}
 """A format as it is written -> what it is called by those who read it."""
 
+TOPIC_ENCODINGS: Final[Mapping[str, Encoding]] = {
+    "json": "json",
+    "avro": "avro",
+    "confluent-avro": "confluent-avro",
+}
+"""The same of topics."""
+
 
 def file_formats(config: Config) -> dict[str, FileFormat]:
     """Return, for each source of files, what its names do not say."""
     return {event.source: _format(event) for event in config.events.values() if _is_file(event)}
 
 
+def topic_formats(config: Config) -> dict[str, Encoding]:
+    """Return, for each topic that is a source, how its records are written."""
+    otherwise: Encoding = "json" if config.kafka.registry_url is None else "confluent-avro"
+    return {
+        event.source: TOPIC_ENCODINGS[event.format or otherwise]
+        for event in config.events.values()
+        if event.source.startswith("kafka:")
+    }
+
+
 def files_alone(config: Config) -> Iterator[Problem]:
-    """Only files have a format that is not known, or no header."""
+    """Only CSV files have columns without a header; files and topics have formats of their own."""
     for name, event in config.events.items():
-        for option in ("format", "columns", "trim"):
+        path = ("events", name)
+        for option in ("columns", "trim"):
             if getattr(event, option) and not _is_file(event):
-                yield Problem(("events", name, option), "is for files: sources only; drop it")
+                yield Problem((*path, option), "is for files: sources only; drop it")
+        known = ENCODINGS if _is_file(event) else TOPIC_ENCODINGS
+        if event.format is not None and event.format not in known:
+            where = "files" if _is_file(event) else "a topic"
+            text = f'{where} cannot be "{event.format}"; write {" or ".join(known)}'
+            yield Problem((*path, "format"), text)
+        elif not _is_file(event):
+            yield from _topic_schema(config, name, event)
+
+
+def _topic_schema(config: Config, name: str, event: Event) -> Iterator[Problem]:
+    """Avro needs its schema from somewhere."""
+    if event.format == "avro" and event.schema_path is None:
+        yield Problem(("events", name, "format"), 'needs the schema of the records; add schema = "NAME.avsc"')
+    if event.format == "confluent-avro" and config.kafka.registry_url is None:
+        yield Problem(("events", name, "format"), "needs a registry; set kafka.registry_url")
 
 
 def one_format(config: Config) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from stream_mtl.clock import DAY, HOUR, MINUTE, SECOND
 from stream_mtl.config.declarations import AnyFeature, Chain, Event, Task
 from stream_mtl.config.section import Count, Rate, Section, Widths
 from stream_mtl.config.units import Duration, Size
-from stream_mtl.config.values import Listed, Names, PathInFolder, Secret, SecretPath
+from stream_mtl.config.values import FolderOrTopic, Listed, Names, PathInFolder, Secret, SecretPath, TopicName
 
 
 class Model(Section):
@@ -82,8 +82,12 @@ class Limits(Section):
 class Join(Section):
     """The joiner: its log, its state, its patience."""
 
-    path: PathInFolder = Field(
-        default="log", validate_default=True, description="Folder of the log of transitions."
+    path: FolderOrTopic = Field(
+        default="log", validate_default=True, description="The log of transitions: a folder, or kafka:TOPIC."
+    )
+    partitions: Count = Field(
+        default=1,
+        description="Joiners: 1 joins all partitions of all sources, of several each joins one of every source.",
     )
     state: PathInFolder = Field(default="state", validate_default=True, description="Folder of checkpoints.")
     poll_rows: Count = Field(default=10_000, description="Records read of a source at a time.")
@@ -116,6 +120,10 @@ class Publish(Section):
         default="snapshots", validate_default=True, description="Folder of the snapshots."
     )
     keep: Count = Field(default=20, description="Snapshots that are kept.")
+    announce: TopicName | None = Field(
+        default=None,
+        description="kafka:TOPIC where each snapshot is announced, by the one trainer that leads.",
+    )
 
 
 class Serve(Section):
@@ -130,8 +138,9 @@ class Serve(Section):
     token_file: SecretPath | None = Field(
         default=None, description="File of accepted bearer tokens, one a line."
     )
-    log: PathInFolder | None = Field(
-        default=None, description="Folder where served scores are written as events; absent: they are not."
+    log: FolderOrTopic | None = Field(
+        default=None,
+        description="Where served scores are written as events: a folder, or kafka:TOPIC; absent: they are not.",
     )
     log_every: Duration = Field(default=SECOND, description="How often a file of served scores is completed.")
 
@@ -141,6 +150,9 @@ class Watch(Section):
 
     path: PathInFolder = Field(
         default="readings", validate_default=True, description="Folder of the readings."
+    )
+    readings: TopicName | None = Field(
+        default=None, description="kafka:TOPIC that takes the readings too, a record each time they are kept."
     )
     every: Duration = Field(default=SECOND, description="Time between two readings.")
     checkpoint_every: Duration = Field(
@@ -168,8 +180,8 @@ class Run(Section):
 class DeadLetters(Section):
     """Where records go that are no events."""
 
-    path: PathInFolder = Field(
-        default="dead-letters", validate_default=True, description="Folder of the dead letters."
+    path: FolderOrTopic = Field(
+        default="dead-letters", validate_default=True, description="A folder, or kafka:TOPIC."
     )
     max_bytes: Size = Field(default=1 << 30, description="Beyond, the oldest are dropped.")
     keep: Duration = Field(default=7 * DAY, description="How long a dead letter is kept.")
@@ -183,6 +195,12 @@ class Kafka(Section):
     )
     group: str = Field(
         default="stream-mtl", min_length=1, description="Consumer group: a mirror for lag tools only."
+    )
+    session_timeout: Duration = Field(
+        default=10 * SECOND, description="A joiner so long unheard of loses its partitions to the others."
+    )
+    startup_timeout: Duration = Field(
+        default=MINUTE, description="How long a broker may be away at the start."
     )
     registry_url: str | None = Field(
         default=None, min_length=1, description="Schema registry, with its path: https://registry:8081."

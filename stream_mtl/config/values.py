@@ -32,6 +32,20 @@ SCHEMES: Mapping[str, str] = {
 """Where events come from: scheme -> an example."""
 
 
+class Topic(str):
+    """The name of a topic, written as "kafka:name"."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"kafka:{self.name}"
+
+    @property
+    def name(self) -> str:
+        """The name alone."""
+        return str.__str__(self)
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """A delayed-feedback method with the waits it was given: "wait:15m"."""
@@ -84,6 +98,19 @@ def _inside_folder(value: object, info: ValidationInfo) -> Path:
 
 def _resolve(path: str, info: ValidationInfo) -> Path:
     return Path((info.context or {}).get("folder", "")) / path
+
+
+def _topic(value: object) -> Topic:
+    if isinstance(value, Topic):
+        return value
+    if not isinstance(value, str) or not value.startswith("kafka:") or value == "kafka:":
+        raise ValueError('must be a topic; write it like "kafka:snapshots"')
+    return Topic(value.removeprefix("kafka:"))
+
+
+def _folder_or_topic(value: object, info: ValidationInfo) -> Path | Topic:
+    is_topic = isinstance(value, str) and (isinstance(value, Topic) or value.startswith("kafka:"))
+    return _topic(value) if is_topic else _inside_folder(value, info)
 
 
 def _secret_path(value: object, info: ValidationInfo) -> Path:
@@ -139,6 +166,22 @@ PathInFolder: TypeAlias = Annotated[
     WithJsonSchema({"type": "string", "format": "path"}),
 ]
 """A path; a relative one begins at the configuration's folder."""
+
+TopicName: TypeAlias = Annotated[
+    InstanceOf[Topic],
+    BeforeValidator(_topic),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^kafka:.+"}),
+]
+"""A topic."""
+
+FolderOrTopic: TypeAlias = Annotated[
+    InstanceOf[Path] | InstanceOf[Topic],
+    BeforeValidator(_folder_or_topic),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string"}),
+]
+"""A folder, or a topic as "kafka:name"."""
 
 SecretPath: TypeAlias = Annotated[
     Path,

@@ -10,7 +10,7 @@ from stream_mtl.connectors.base import Positions, Records
 from stream_mtl.connectors.blocks import BlockReader
 from stream_mtl.connectors.folders import BY_NAME, FileFormat, Listing, encoding, listings
 from stream_mtl.connectors.lines import CHUNK, LONGEST, Chunk, LineReader
-from stream_mtl.errors import DataError, PositionOutOfRange
+from stream_mtl.errors import ConfigError, DataError, PositionOutOfRange
 
 
 class FileSource:
@@ -21,8 +21,8 @@ class FileSource:
     name order, and the last file may grow. A position counts the rows of all files before it, so files must
     stay. `format` says how files are read whose names do not say it, and whether CSV files have a header.
 
-    Raises ConfigError when nothing matches; DataError, at the poll that reaches it, for a file that is not
-    what its name says.
+    `only` leaves out all partitions but one. Raises ConfigError when nothing matches; DataError, at the poll that
+    reaches it, for a file that is not what its name says.
     """
 
     def __init__(
@@ -34,12 +34,17 @@ class FileSource:
         format: FileFormat = BY_NAME,
         chunk: int = CHUNK,
         longest: int = LONGEST,
+        only: int | None = None,
     ) -> None:
         self.name = name
         self._follow = follow
+        found = listings(str(pattern), follow, format.encoding)
+        if only is not None and only not in found:
+            raise ConfigError(f"{name}: has no partition {only}; it has {', '.join(map(str, found))}")
         self._logs = {
             number: _Log(name, number, listing, follow, format, chunk, longest)
-            for number, listing in listings(str(pattern), follow, format.encoding).items()
+            for number, listing in found.items()
+            if only is None or number == only
         }
         self._turn = 0
 

@@ -147,16 +147,16 @@ class FileLog(Numbered):
     """A folder of block files, named by number. A file is written beside, synced and renamed: it is whole or not there."""
 
     def __init__(self, folder: Path, sync: bool = True) -> None:
-        self._folder = folder
+        self.folder = folder
         self._sync = sync
         folder.mkdir(parents=True, exist_ok=True)
         self._next = self.next()
 
     def declare(self, declaration: Mapping[str, Any]) -> None:
         """Write `declaration.json`, or compare with it."""
-        path = self._folder / "declaration.json"
+        path = self.folder / "declaration.json"
         if path.is_file():
-            refuse_other(str(self._folder), msgspec.json.decode(path.read_bytes()), plain(declaration))
+            refuse_other(str(self.folder), msgspec.json.decode(path.read_bytes()), plain(declaration))
             return
         beside = path.with_suffix(".tmp")
         beside.write_bytes(msgspec.json.format(msgspec.json.encode(declaration)))
@@ -169,7 +169,7 @@ class FileLog(Numbered):
         write_synced(path.with_suffix(".tmp"), encode(header, transitions), self._sync)
         path.with_suffix(".tmp").rename(path)
         if self._sync:
-            sync_folder(self._folder)
+            sync_folder(self.folder)
             self._let_go(header.block - _CACHED)
         self._next += 1
 
@@ -228,10 +228,10 @@ class FileLog(Numbered):
             yield decode(path.read_bytes(), str(path))
 
     def _path(self, number: int) -> Path:
-        return self._folder / f"{number:020d}{_SUFFIX}"
+        return self.folder / f"{number:020d}{_SUFFIX}"
 
     def _numbers(self) -> list[int]:
-        with os.scandir(self._folder) as entries:
+        with os.scandir(self.folder) as entries:
             return sorted(int(e.name[: -len(_SUFFIX)]) for e in entries if e.name.endswith(_SUFFIX))
 
 

@@ -133,6 +133,11 @@ class JoinWorker:
         return len(self._ended) == len(self._sources)
 
     @property
+    def committed(self) -> Mapping[Partition, int]:
+        """How far each source partition was read by the last block."""
+        return self._committed
+
+    @property
     def silent(self) -> frozenset[str]:
         """The sources that are passed over because they are silent."""
         return frozenset() if self._silence is None else self._silence.silent

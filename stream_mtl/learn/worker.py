@@ -50,8 +50,8 @@ class Cut:
 class TrainWorker:
     """Runs one learner over the logs of all joiner partitions. The order of its effects:
 
-    1 a flush by deadline is noted, then done; 2 a cut is published; 3 now and then, between two portions of the feed, everything
-    is checkpointed as one: weights, optimiser, features, measures, predictions that wait, places, next version.
+    1 a flush by deadline is noted, then done; 2 a cut is published; 3 now and then, between two portions of the feed,
+    everything is checkpointed as one: weights, optimiser, features, measures, predictions that wait, places, next version.
 
     What is learned and where it is cut are functions of the log and the notes alone. So a learner that begins again
     at a checkpoint publishes what it has published before, bit for bit, and then goes on.

@@ -1,14 +1,12 @@
 """From what a demo left behind to its report: what was served, whether it was right, and what the truth would have scored."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from stream_mtl.generate.live import Truth
-from stream_mtl.join.log import FileLog
 from stream_mtl.measures import BINARY, VALUE, Group
-from stream_mtl.processes.declared import declared, log_folder
+from stream_mtl.processes.bus import accounts_of
+from stream_mtl.processes.declared import declared
 from stream_mtl.processes.demo import Demo
-from stream_mtl.processes.join import Accounts
 from stream_mtl.processes.summary import abouts
 from stream_mtl.publish.snapshot import Manifest
 from stream_mtl.publish.store import SnapshotFolder
@@ -28,7 +26,7 @@ def report_of_demo(demo: Demo, seconds: float) -> Report:
         title="A marketplace that learned while it ran",
         subtitle=f"{seconds:.0f} s of real time; event time ran 300 times as fast. Everything is what was served, over HTTP.",
         facts=list(_facts(demo, manifests)),
-        accounts=_accounts(log_folder(config)),
+        accounts=accounts_of(config),
         tasks=[] if readings is None else list(_tasks(demo, readings)),
         snapshots=[] if readings is None else _snapshots(readings, manifests),
         notes=list(_notes(demo, readings)),
@@ -118,11 +116,6 @@ def _notes(demo: Demo, readings: Readings | None) -> Iterator[str]:
 
 def _best(truth: Truth) -> float | None:
     return truth.entropy / truth.shown if truth.shown else None
-
-
-def _accounts(folder: Path) -> Accounts:
-    last = FileLog(folder).last()
-    return {} if last is None else last.accounts
 
 
 def _next_steps(demo: Demo) -> list[NextStep]:

@@ -55,19 +55,9 @@ def declared(loaded: Loaded) -> Declared:
     return Declared(config, chain, event_specs(config, schemas, loaded.document), plan)
 
 
-def log_folder(config: Config) -> Path:
-    """Return the folder of the log of joiner partition 0."""
-    return Path(config.join.path) / "0"
-
-
-def state_folder(config: Config) -> Path:
-    """Return the folder of the state of joiner partition 0."""
-    return Path(config.join.state) / "0"
-
-
-def check_log(made: Declared) -> None:
-    """Raise FingerprintMismatch, naming what differs, if the log was written under another configuration."""
-    path = log_folder(made.config) / "declaration.json"
+def check_folder(made: Declared, folder: Path) -> None:
+    """Raise FingerprintMismatch, naming what differs, if the log there was written under another configuration."""
+    path = folder / "declaration.json"
     if path.is_file():
         wanted = msgspec.json.decode(msgspec.json.encode(made.declaration))
         refuse_other(str(path.parent), msgspec.json.decode(path.read_bytes()), wanted)

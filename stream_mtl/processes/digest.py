@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from stream_mtl.config.load import Loaded
 from stream_mtl.join.digest import TransitionDigest
-from stream_mtl.join.log import FileLog
 from stream_mtl.learn.checkpoint import read_checkpoint
-from stream_mtl.processes.declared import declared, log_folder
+from stream_mtl.processes.bus import accounts_of, feed_of
+from stream_mtl.processes.declared import declared
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -19,17 +19,16 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 def digest(loaded: Loaded) -> dict[str, object]:
     """Return hashes of the transitions, and of weights, optimiser and sums of the newest checkpoints, where there are."""
     config = loaded.config
-    log = FileLog(log_folder(config))
     hashed = TransitionDigest(declared(loaded).chain.features_on_final)
-    last = None
-    for header, transitions in log.read(log.first()):
-        hashed.update(transitions)
-        last = header
-    accounts = last.accounts if last is not None else {}
+    feed = feed_of(config)
+    feed.start()
+    while (portion := feed.take()) is not None:
+        hashed.update(portion.transitions)
+    accounts = accounts_of(config)
     made: dict[str, object] = {"transitions": hashed.value(), "rows": hashed.rows, "accounts": accounts}
     learner = read_checkpoint(config.learn.path)
     if learner is not None:
-        made |= {"block": learner.facts["block"], **of_arrays(learner.arrays, "trainer.")}
+        made |= {"learned_rows": learner.facts["rows"], **of_arrays(learner.arrays, "trainer.")}
     return made
 
 

@@ -1,65 +1,171 @@
 """The joiner as a process: sources in, the log of transitions out."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 from stream_mtl.clock import BEGINNING, Clock, Millis, system_clock
 from stream_mtl.config.chains import limits
-from stream_mtl.config.formats import file_formats
 from stream_mtl.config.load import Loaded
-from stream_mtl.config.sections import Config
-from stream_mtl.connectors.append import JsonLinesSink
 from stream_mtl.connectors.base import Sink, Source
-from stream_mtl.connectors.files import FileSource
+from stream_mtl.connectors.kafka import Membership
 from stream_mtl.connectors.letters import DeadLetters
 from stream_mtl.durable import claimed
-from stream_mtl.errors import ConfigError
+from stream_mtl.errors import Unavailable
 from stream_mtl.events.codec import Codec
-from stream_mtl.join.log import FileLog, TransitionLog
+from stream_mtl.join.log import TransitionLog
 from stream_mtl.join.silence import SilenceOptions
 from stream_mtl.join.store import SegmentStore, StateStore
 from stream_mtl.join.worker import JoinWorker, WorkerOptions
-from stream_mtl.processes.declared import Declared, declared, log_folder, state_folder
+from stream_mtl.processes.bus import is_on_bus, kafka_of, log_of, schemas_of_topics, sink_of, sources
+from stream_mtl.processes.crew import Accounts, Crew, crew_of
+from stream_mtl.processes.declared import Declared, declared
+from stream_mtl.processes.outage import Outage
 from stream_mtl.processes.status import Facts, StatusFile
 from stream_mtl.processes.stop import IDLE, Stop
 
-Accounts = Mapping[str, Mapping[str, int]]
-"""Kind -> fate -> records."""
+_MIRROR: Millis = 5_000  # between two commits of group offsets, which are for lag tools only
 
 
 def join(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool = False) -> Accounts:
-    """Run the joiner until its sources end or `stop` says so; returns the accounts."""
+    """Run the joiners until their sources end or `stop` says so; returns the accounts.
+
+    Live on a bus with several joiner partitions, they are shared with other processes of the same group.
+    """
     made = declared(loaded)
     config = made.config
-    log, store = log_folder(config), state_folder(config)
     with (
-        claimed(log),
+        claimed(config.join.state),
         StatusFile(config.run.status, "join", clock) as status,
-        join_worker(
-            made,
-            sources(made, follow),
-            FileLog(log),
-            SegmentStore(store),
-            dead_letters(config),
-            clock,
-            follow,
-        ) as worker,
+        crew_of(lambda number: _worker(made, number, clock, follow)) as crew,
     ):
-        worker.recover()
-        while not worker.ended() and not stop():
-            read = worker.step()
-            status.say(lambda: _facts(worker))
-            if read == 0 and not worker.ended():
-                time.sleep(IDLE / 1_000)
-        if worker.ended():
-            worker.finish()
+        shift = _Shift(made, crew, follow, clock)
+        outage = Outage(config.kafka.startup_timeout)
+        try:
+            while not crew.ended() and not stop():
+                read = _turn(shift, outage, stop)
+                status.say(lambda: _facts(crew), outage.problem or shift.problem)
+                if read == 0 and not crew.ended():
+                    time.sleep(IDLE / 1_000)
+            if crew.ended():
+                crew.finish()
+            else:
+                crew.rest()
+            status.end(_facts(crew))
+            return crew.accounts()
+        finally:
+            shift.close()
+
+
+def _turn(shift: "_Shift", outage: Outage, stop: Stop) -> int:
+    """Let the joiners do a step; while something is away, let go of everything and wait."""
+    try:
+        read = shift.step()
+    except Unavailable as error:
+        shift.leave()
+        outage.wait(error, stop)
+        return 0
+    outage.over()
+    return read
+
+
+class _Shift:
+    """Which partitions this process works on: all, or what the group gives it."""
+
+    def __init__(self, made: Declared, crew: Crew, follow: bool, clock: Clock) -> None:
+        self._made, self._crew, self._clock = made, crew, clock
+        self._shares = follow and made.config.join.partitions > 1 and is_on_bus(made.config)
+        self._mirrors = follow and is_on_bus(made.config)
+        self._member: Membership | None = None
+        self._due = clock()
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is nothing to do, if there is nothing."""
+        return (
+            None if self._crew.workers else "no partition is ours: other joiners of the group have them all"
+        )
+
+    def step(self) -> int:
+        """Take what is ours, and let each joiner do a step."""
+        if self._mirrors and self._member is None:
+            self._member = self._join_group()
+        if self._shares and self._member is not None:
+            gained, lost = self._member.poll()
+            self._crew.lose(lost)
+            self._crew.gain(gained)
         else:
-            worker.commit()
-            worker.checkpoint()
-        status.end(_facts(worker))
-        return worker.joiner.accounts()
+            self._crew.gain(range(self._made.config.join.partitions))
+        read = self._crew.step()
+        self._mirror()
+        return read
+
+    def leave(self) -> None:
+        """Let go of everything; the next step begins anew."""
+        self._crew.drop()
+        self.close()
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self._member is not None:
+            member, self._member = self._member, None
+            with suppress(Unavailable):
+                member.close()
+
+    def _join_group(self) -> Membership:
+        config = self._made.config
+        topics = [name.partition(":")[2] for name in dict.fromkeys(spec.source for spec in self._made.specs)]
+        return kafka_of(config).member(
+            config.kafka.group, topics, self._crew.lose, session_timeout=config.kafka.session_timeout
+        )
+
+    def _mirror(self) -> None:
+        if self._member is not None and self._clock() >= self._due:
+            self._due = self._clock() + _MIRROR
+            at = self._crew.positions()
+            self._member.commit({(source.partition(":")[2], n): next_ for (source, n), next_ in at.items()})
+
+
+def _worker(made: Declared, number: int, clock: Clock, follow: bool) -> JoinWorker:
+    """Open the joiner of a partition; of all of them, if there is but one joiner."""
+    config = made.config
+    with ExitStack() as opened:
+        log = log_of(config, number)
+        only = number if config.join.partitions > 1 else None
+        read = sources(made, follow, only)
+        for source in read:
+            opened.callback(source.close)
+        letters = sink_of(config, config.dead_letters.path)
+        worker = build(
+            made, read, log, SegmentStore(config.join.state / str(number)), letters, clock, follow, number
+        )
+        opened.pop_all()
+    return worker
+
+
+def build(
+    made: Declared,
+    sources: Sequence[Source],
+    log: TransitionLog,
+    store: StateStore,
+    letters: Sink,
+    clock: Clock,
+    follow: bool = False,
+    partition: int = 0,
+) -> JoinWorker:
+    """Build a joiner from its parts, which it owns from then on."""
+    return JoinWorker(
+        made.chain,
+        made.specs,
+        sources,
+        Codec(made.specs, limits(made.config), clock, schemas_of_topics(made)),
+        log,
+        store,
+        DeadLetters(letters),
+        clock,
+        _options(made, follow),
+        partition,
+    )
 
 
 @contextmanager
@@ -73,59 +179,11 @@ def join_worker(
     follow: bool = False,
 ) -> Iterator[JoinWorker]:
     """Build a joiner, and close it and all that it was given afterwards."""
-    worker = JoinWorker(
-        made.chain,
-        made.specs,
-        sources,
-        Codec(made.specs, limits(made.config), clock),
-        log,
-        store,
-        DeadLetters(letters),
-        clock,
-        _options(made, follow),
-    )
+    worker = build(made, sources, log, store, letters, clock, follow)
     try:
         yield worker
     finally:
         worker.close()
-
-
-def sources(made: Declared, follow: bool = False) -> list[FileSource]:
-    """Open the sources of all kinds; recorded events may lack the served scores. Raises ConfigError."""
-    if follow:
-        _make_room_for_scores(made.config)
-    names = dict.fromkeys(spec.source for spec in made.specs)
-    absent = None if follow else absent_scores(made)
-    return [_source(made.config, name, follow) for name in names if name != absent]
-
-
-def absent_scores(made: Declared) -> str | None:
-    """Return the source of the served scores if it has no file, and nothing but scores would come from it."""
-    before = made.chain.before
-    if before is None:
-        return None
-    (name,) = {spec.source for spec in made.specs if spec.kind == before.name}
-    shared = any(spec.source == name and spec.kind != before.name for spec in made.specs)
-    return None if shared or _has_files(name.partition(":")[2]) else name
-
-
-def _has_files(pattern: str) -> bool:
-    path = Path(pattern)
-    if path.is_dir():
-        return any(inner.is_file() for inner in path.rglob("*"))
-    return any(inner.is_file() for inner in Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-
-
-def dead_letters(config: Config) -> Sink:
-    """Open the sink of records that are no events."""
-    return JsonLinesSink(config.dead_letters.path)
-
-
-def _source(config: Config, name: str, follow: bool) -> FileSource:
-    scheme, _, rest = name.partition(":")
-    if scheme != "files":
-        raise ConfigError(f'source "{name}": only files: sources can be read by this version')
-    return FileSource(name, rest, follow=follow, format=file_formats(config)[name])
 
 
 def _options(made: Declared, follow: bool) -> WorkerOptions:
@@ -149,23 +207,22 @@ def _patience(made: Declared) -> dict[str, Millis]:
     return short | dict.fromkeys(others, max(join.label_stall, join.idle_after))
 
 
-def _make_room_for_scores(config: Config) -> None:
-    """Let a joiner that is there before the scorer find the folder that the scorer will write to."""
-    if config.serve.log is not None:
-        Path(config.serve.log).mkdir(parents=True, exist_ok=True)
-
-
-def _facts(worker: JoinWorker) -> Facts:
-    joiner = worker.joiner
-    accounts = joiner.accounts()
-    told, newest = joiner.told_before, joiner.watermarks.greatest()
+def _facts(crew: Crew) -> Facts:
+    accounts = crew.accounts()
+    joiners = [worker.joiner for worker in crew.workers.values()]
+    told = min((joiner.told_before for joiner in joiners), default=BEGINNING)
+    newest = max(
+        (mark for joiner in joiners if (mark := joiner.watermarks.greatest()) is not None), default=None
+    )
     known = told != BEGINNING and newest is not None
+    silent = frozenset().union(*(worker.silent for worker in crew.workers.values()))
     return {
         "events": sum(sum(counts.values()) for counts in accounts.values()),
         "waiting": sum(counts["waiting"] for counts in accounts.values()),
         "malformed": sum(counts["malformed"] for counts in accounts.values()),
-        "exposures": joiner.exposures.ring.next,
+        "exposures": sum(joiner.exposures.ring.next for joiner in joiners),
+        "partitions": ", ".join(map(str, sorted(crew.workers))),
         "watermark_ms": told if known else None,
         "lag_ms": newest - told if known and newest is not None else None,
-        "silent": ", ".join(sorted(worker.silent)) or None,
+        "silent": ", ".join(sorted(silent)) or None,
     }

@@ -31,9 +31,11 @@ from stream_mtl.learn.recipe import Recipe
 from stream_mtl.learn.tally import Tally
 from stream_mtl.learn.trainer import Stepped, Trainer
 from stream_mtl.measures import Sums
+from stream_mtl.processes.bus import file_sources
+from stream_mtl.processes.crew import Accounts
 from stream_mtl.processes.declared import Declared, declared
 from stream_mtl.processes.digest import of_trainer
-from stream_mtl.processes.join import Accounts, join_worker, sources
+from stream_mtl.processes.join import join_worker
 from stream_mtl.processes.recipe import prepare_torch, recipe_of
 from stream_mtl.processes.stop import Stop
 from stream_mtl.processes.watch import board_options
@@ -167,7 +169,7 @@ def _joined(
     made: Declared, letters: Path, stop: Stop, progress: Progress
 ) -> Iterator[tuple[Transitions, Millis, Accounts]]:
     """Give the transitions of all events, each with how far they tell and the accounts so far."""
-    log, opened = PassingLog(), sources(made)
+    log, opened = PassingLog(), file_sources(made)
     sink = JsonLinesSink(letters)
     with join_worker(made, opened, log, MemoryStore(), sink, system_clock) as worker:
         worker.recover()
@@ -185,7 +187,7 @@ def _joined(
 def _rows(run: _Run, letters: Path, stop: Stop, progress: Progress) -> Accounts:
     """Learn from rows that bring their labels."""
     made = run.made
-    (source,) = sources(made)
+    (source,) = file_sources(made)
     codec = Codec(made.specs, limits(made.config), system_clock)
     dead = DeadLetters(JsonLinesSink(letters))
     counts = {"joined": 0, "malformed": 0}

@@ -2,14 +2,13 @@
 
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow as pa
 
 from stream_mtl.clock import Clock, system_clock
 from stream_mtl.config.load import Loaded
-from stream_mtl.connectors.append import JsonLinesSink
 from stream_mtl.errors import ConfigError
+from stream_mtl.processes.bus import sink_of
 from stream_mtl.processes.declared import Declared, declared
 from stream_mtl.processes.recipe import prepare_torch, recipe_of
 from stream_mtl.processes.status import Facts, StatusFile
@@ -59,7 +58,7 @@ def _service(made: Declared, clock: Clock) -> Service:
     messages = Messages(recipe, _schema(made), config.serve.max_rows, clock, lambda: uuid.uuid4().hex)
     log = None
     if config.serve.log is not None:
-        sink = JsonLinesSink(Path(config.serve.log))
+        sink = sink_of(config, config.serve.log)
         log = ScoreLog(sink, made.chain.key, messages, config.serve.log_every)
     tokens = None if config.serve.token_file is None else read_tokens(config.serve.token_file)
     reloader = Reloader(SnapshotFolder(config.publish.path), scorer, config.serve.poll_every, clock)

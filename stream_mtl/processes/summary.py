@@ -9,7 +9,7 @@ from stream_mtl.config.labels import is_labelled
 from stream_mtl.config.units import format_duration
 from stream_mtl.label.plan import Lesson
 from stream_mtl.measures import BinarySums, Group, Sums, count, equal_mass, reading
-from stream_mtl.processes.join import absent_scores
+from stream_mtl.processes.bus import absent_scores
 from stream_mtl.processes.replay import Replayed
 from stream_mtl.watch.report import Fact, Learning, NextStep, Point, Report, TaskReport
 

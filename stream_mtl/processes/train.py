@@ -14,10 +14,10 @@ from stream_mtl.config.load import Loaded
 from stream_mtl.config.sections import Config
 from stream_mtl.durable import claimed
 from stream_mtl.errors import ConfigError
-from stream_mtl.join.log import FileLog
 from stream_mtl.label.oracle import Oracle
 from stream_mtl.learn.worker import TrainOptions, TrainWorker
-from stream_mtl.processes.declared import Declared, check_log, declared, log_folder
+from stream_mtl.processes.bus import check_logs, feed_of
+from stream_mtl.processes.declared import Declared, declared
 from stream_mtl.processes.recipe import prepare_torch, recipe_of
 from stream_mtl.processes.status import Facts, StatusFile
 from stream_mtl.processes.stop import IDLE, Stop
@@ -32,19 +32,19 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
     _refuse_oracle(made)
     prepare_torch(config)
     with claimed(config.learn.path), StatusFile(config.run.status, "train", clock) as status:
-        check_log(made)
+        check_logs(made)
         publisher = Publisher(
             SnapshotFolder(config.publish.path), config.publish.keep, lambda: made_by(config, clock)
         )
         worker = _worker(made, publisher, clock, follow)
         worker.recover()
         while not stop():
-            rows = worker.step()
+            busy = worker.step()
             publisher.retry()
             status.say(lambda: _facts(worker, publisher), publisher.problem)
-            if rows == 0 and not follow:
+            if not busy and not follow:
                 break
-            if rows == 0:
+            if not busy:
                 time.sleep(IDLE / 1_000)
         if follow or stop():
             worker.checkpoint()
@@ -76,8 +76,7 @@ def _worker(made: Declared, publisher: Publisher, clock: Clock, follow: bool) ->
         checkpoint_every=learn.checkpoint_every,
         flush_after=learn.flush_after if follow else None,
     )
-    log = FileLog(log_folder(made.config))
-    return TrainWorker(recipe_of(made), log, learn.path, publisher.publish, clock, options)
+    return TrainWorker(recipe_of(made), feed_of(made.config), learn.path, publisher.publish, clock, options)
 
 
 def _refuse_oracle(made: Declared) -> None:
@@ -94,7 +93,7 @@ def _facts(worker: TrainWorker, publisher: Publisher) -> Facts:
     return {
         "examples": tally.examples,
         "step": tally.steps,
-        "block": worker.next_block,
+        "blocks": worker.blocks,
         "upto": tally.upto if tally.steps else None,
         "loss": None if last is None else sum(last.loss.values()),
         "skipped": tally.skipped,

@@ -7,8 +7,8 @@ from stream_mtl.config.load import Loaded
 from stream_mtl.config.sections import Config
 from stream_mtl.durable import claimed
 from stream_mtl.errors import ConfigError
-from stream_mtl.join.log import FileLog
-from stream_mtl.processes.declared import Declared, check_log, declared, log_folder
+from stream_mtl.processes.bus import check_logs, feed_of
+from stream_mtl.processes.declared import Declared, declared
 from stream_mtl.processes.status import Facts, StatusFile
 from stream_mtl.processes.stop import IDLE, Stop
 from stream_mtl.watch.board import BoardOptions
@@ -25,15 +25,15 @@ def watch(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
             "no kind of event is served scores, so there is nothing to watch; declare one with `before`, and [serve] log"
         )
     with claimed(config.watch.path), StatusFile(config.run.status, "watch", clock) as status:
-        check_log(made)
+        check_logs(made)
         worker = _worker(made, clock)
         worker.recover()
         while not stop():
-            rows = worker.step()
+            busy = worker.step()
             status.say(lambda: _facts(worker))
-            if rows == 0 and not follow:
+            if not busy and not follow:
                 break
-            if rows == 0:
+            if not busy:
                 time.sleep(IDLE / 1_000)
         worker.close()
         status.end(_facts(worker))
@@ -49,9 +49,9 @@ def board_options(config: Config) -> BoardOptions:
 def _worker(made: Declared, clock: Clock) -> WatchWorker:
     watch = made.config.watch
     options = WatchOptions(every=watch.every, checkpoint_every=watch.checkpoint_every)
-    log = FileLog(log_folder(made.config))
-    return WatchWorker(made.plan, made.chain, log, watch.path, clock, board_options(made.config), options)
+    feed = feed_of(made.config)
+    return WatchWorker(made.plan, made.chain, feed, watch.path, clock, board_options(made.config), options)
 
 
 def _facts(worker: WatchWorker) -> Facts:
-    return {"rows": worker.rows, "block": worker.block}
+    return {"rows": worker.rows, "blocks": worker.blocks}

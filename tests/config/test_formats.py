@@ -57,7 +57,7 @@ def test_every_format_can_be_said(tmp_path: Path, written: str, encoding: str) -
         ),
         pytest.param(
             [(SOURCE, 'source = "kafka:rows"')],
-            "site.toml:3: events.row.format: is for files: sources only; drop it",
+            'site.toml:3: events.row.format: a topic cannot be "csv"; write json or avro or confluent-avro',
             id="format_of_a_topic",
         ),
         pytest.param(

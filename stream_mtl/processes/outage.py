@@ -1,0 +1,45 @@
+"""What a process does while something outside does not answer: it says so, waits longer and longer, and tries again."""
+
+import time
+from dataclasses import dataclass, field
+
+import structlog
+
+from stream_mtl.clock import MINUTE, SECOND, Millis
+from stream_mtl.errors import Unavailable
+from stream_mtl.processes.stop import Stop
+
+_FIRST: Millis = SECOND // 4
+_LONGEST: Millis = 10 * SECOND
+_LOOK: Millis = 100
+
+
+@dataclass(slots=True)
+class Outage:
+    """How long something has been away. `patience` is how long that is borne before anything has worked; None: for ever."""
+
+    patience: Millis | None = 5 * MINUTE
+    problem: str | None = None  # what is away, None: nothing is
+    _waits: Millis = field(default=_FIRST)
+    _waited: Millis = 0
+    _worked: bool = False
+
+    def over(self) -> None:
+        """Note that everything answers."""
+        if self.problem is not None:
+            structlog.get_logger().info("available_again", waited_ms=self._waited)
+        self.problem, self._waits, self._waited, self._worked = None, _FIRST, 0, True
+
+    def wait(self, error: Unavailable, stop: Stop) -> None:
+        """Note that something is away, and wait. Raises the error if it has been away too long since the start."""
+        if self.problem is None:
+            structlog.get_logger().warning("unavailable", detail=str(error))
+        self.problem = str(error)
+        if not self._worked and self.patience is not None and self._waited >= self.patience:
+            raise error
+        left = self._waits
+        while left > 0 and not stop():
+            time.sleep(_LOOK / 1_000)
+            left -= _LOOK
+        self._waited += self._waits
+        self._waits = min(2 * self._waits, _LONGEST)
