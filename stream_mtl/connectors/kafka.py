@@ -46,7 +46,7 @@ from stream_mtl.connectors.security import (
     silence,
 )
 from stream_mtl.connectors.watchdog import Watchdog
-from stream_mtl.errors import ConfigError, DataError, PositionOutOfRange, StreamMtlError, Unavailable
+from stream_mtl.errors import ConfigError, DataError, Fenced, PositionOutOfRange, StreamMtlError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +138,9 @@ class Membership:
     Partition p is ours when p of every topic is. `before_lost` is called with everything that is ours before it may
     go to others, also what comes back at once; meanwhile `poll` (or `close`) waits, in another thread of the client,
     heartbeats rest, and the session timeout is what it may take. It must not call `poll` or `close`.
+
+    Two processes with one `instance_id`: kafka-python keeps it to itself until the first one commits; then `poll`
+    raises Fenced.
     """
 
     def __init__(
@@ -325,6 +328,10 @@ class _Intake:
         self, options: KafkaOptions, places: Iterable[Place], whole: bool, watchdog: Watchdog | None
     ) -> None:
         self._options, self._whole = options, whole and known_inside()
+        if whole and not self._whole:
+            log.warning(
+                "kafka: the inside of kafka-python %s is not known; records are read singly", __version__
+            )
         self._watchdog = watchdog or Watchdog()
         self.backlogs = {place: Backlog(0) for place in places}
         self._held: frozenset[Place] = frozenset()  # paused at the consumer
@@ -387,7 +394,7 @@ class _Intake:
                 self.backlogs[place].add(part)
         for place in places:
             if not self.backlogs[place]:
-                self.backlogs[place].skip(consumer.position(TopicPartition(*place)) or 0)
+                self.backlogs[place].skip(consumer.position(TopicPartition(*place), timeout_ms=0) or 0)
 
     def _fatal(self, error: Exception) -> None:
         """Raise what a new consumer does not help against."""
@@ -396,6 +403,8 @@ class _Intake:
         if isinstance(error, failures.AuthorizationError):
             with _answering("read"):
                 raise error
+        if isinstance(error, failures.IllegalStateError):  # it was closed
+            raise error
 
     def _truncated(self) -> str:
         """Return what happened to the first place whose log does not hold what comes next."""
@@ -588,7 +597,10 @@ class _Batches:
         return _Broken(Unreadable(begin, end, "the checksum of the batch is wrong", bytes(batch._buffer)))
 
 
-class _WholeBatches(Fetcher.PartitionRecords):  # type: ignore[misc]
+_Reading: Any = getattr(Fetcher, "PartitionRecords", object)
+
+
+class _WholeBatches(_Reading):  # type: ignore[misc]
     """Reads a fetch batch by batch, where kafka-python's own goes record by record; the rest is its own work."""
 
     def _unpack_records(self, tp: Any, records: Any, *deserializers: Any) -> Any:
@@ -686,6 +698,8 @@ def _answering(what: str) -> Iterator[None]:
         yield
     except failures.AuthorizationError as error:
         raise ConfigError(f"kafka: we are not allowed to {what}: {error}") from error
+    except failures.FencedInstanceIdError as error:
+        raise Fenced(f"kafka: cannot {what}: another process has our instance id") from error
     except failures.RetriableError as error:
         raise Unavailable(f"kafka: cannot {what}: {error}") from error
     except failures.KafkaError as error:

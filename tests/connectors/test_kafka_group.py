@@ -1,12 +1,13 @@
 """A group shares partitions; what is ours in all topics is ours."""
 
 import threading
+import time
 import uuid
 from collections.abc import Callable
 
 import pytest
 
-from stream_mtl.errors import ConfigError, Unavailable
+from stream_mtl.errors import ConfigError, Fenced, Unavailable
 from tests.services.plugin import needs
 from tests.topics import Topics
 
@@ -53,7 +54,8 @@ def until(done: Callable[[], bool], *members: Member) -> None:
     stop.set()
     for thread in threads:
         thread.join()
-    assert not failed, failed
+    if failed:
+        raise failed[0]
     assert done()
 
 
@@ -102,6 +104,20 @@ def test_a_member_with_a_name_comes_back_without_the_others_noticing(topics, nam
     assert len(one.before) == noticed
     for member in (one, back):
         member.membership.close()
+
+
+@needs("static-membership")
+def test_a_name_belongs_to_the_last_who_came(topics, names, group):
+    first = Member(topics, group, names, instance_id="same")
+    until(lambda: bool(first.holds), first)
+    last = Member(topics, group, names, instance_id="same")
+    until(lambda: bool(last.holds), last)
+    with pytest.raises(Fenced, match="instance id"):
+        for _ in range(1_000):
+            first.membership.commit({(names[0], 0): 1})
+            first.poll()
+            time.sleep(0.01)
+    last.membership.close()
 
 
 def test_what_was_read_is_committed_for_tools_and_never_read_back(topics, names, group):

@@ -275,6 +275,32 @@ def test_a_log_that_was_cut_in_front_of_us_is_told_with_both_numbers(topics, rea
     assert source.begin() == {0: 4}
 
 
+@needs("restart")
+def test_a_live_source_goes_on_when_its_broker_has_come_back(own_broker, all_topics):
+    from stream_mtl.connectors.kafka import Kafka
+
+    broker = own_broker()
+    topics = all_topics(broker.bootstrap)
+    topic = topics.new()
+    topics.write(topic, [b"a"] * 3)
+    kafka = Kafka(replace(topics.options, request_timeout=500))
+    reader = kafka.reader({"s": Topic(topic, Format("json"))}, follow=True)
+    source = reader.sources["s"]
+    assert len(rows(until_something(source))) == 3
+    broker.kill()
+    assert [source.poll(10) for _ in range(100)] == [[]] * 100
+    with pytest.raises(Unavailable):
+        source.begin()
+    broker.start()
+    topics.write(topic, [b"b"] * 2)
+    assert rows(until_something(source))[0][:2] == (3, b"b")
+    reader.close()
+
+
+def until_something(source: Source) -> list[Records]:
+    return next(found for _ in range(10_000) if (found := source.poll(10)))
+
+
 def test_a_topic_that_is_missing_is_named_with_what_to_do(topics):
     with pytest.raises(ConfigError, match=r"no topic never-made.*stream-mtl topics create"):
         topics.kafka.reader({"s": Topic("never-made", Format("json"))}, follow=True)
