@@ -200,7 +200,10 @@ class Kafka(Section):
         default=10 * SECOND, description="A joiner so long unheard of loses its partitions to the others."
     )
     startup_timeout: Duration = Field(
-        default=MINUTE, description="How long a broker may be away at the start."
+        default=5 * MINUTE, description="How long a broker may be away before a process that starts gives up."
+    )
+    connect_timeout: Duration = Field(
+        default=10 * SECOND, description="How long a connection is tried before that counts as away."
     )
     registry_url: str | None = Field(
         default=None, min_length=1, description="Schema registry, with its path: https://registry:8081."

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from stream_mtl.clock import Clock
-from stream_mtl.connectors.base import Records
+from stream_mtl.connectors.base import Records, Unreadable
 from stream_mtl.errors import ConfigError
 from stream_mtl.events.columns import Numbers
 from stream_mtl.events.kinds import Fault, Found, Kind, type_of
@@ -71,6 +71,8 @@ class _Source:
         self._only = only.kind if only is not None and not only.where else None
 
     def decode(self, records: Records, clock: Clock) -> Arrivals:
+        if records.unreadable is not None:
+            return _nothing_of(records, records.unreadable)
         rows = self._readers.rows(records)
         parts = self._readers.decode(rows, records.format)
         reference = _reference(rows, clock)
@@ -95,6 +97,12 @@ class _Source:
             _malformed(rows, faults),
             ignored,
         )
+
+
+def _nothing_of(records: Records, bad: Unreadable) -> Arrivals:
+    """Return what comes of positions that the log cannot give: one malformed, for nobody knows how many there were."""
+    malformed = Malformed(np.array([bad.begin], np.int64), ["unreadable"], [bad.reason], [bad.value], [None])
+    return Arrivals(records.source, records.partition, bad.begin, records.next, (), malformed, 0)
 
 
 def _types(specs: Sequence[EventSpec]) -> dict[str, Wanted]:

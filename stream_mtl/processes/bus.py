@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from stream_mtl.config.formats import file_formats, topic_formats
 from stream_mtl.config.sections import Config
 from stream_mtl.config.values import Topic as TopicName
@@ -11,8 +13,12 @@ from stream_mtl.connectors.base import Format, Sink, Source
 from stream_mtl.connectors.files import FileSource
 from stream_mtl.connectors.kafka import Kafka
 from stream_mtl.connectors.kafka_reader import Topic
+from stream_mtl.connectors.numbered import ROLL
+from stream_mtl.connectors.registry import SchemaRegistry
+from stream_mtl.connectors.rest import Endpoint
 from stream_mtl.connectors.security import KafkaOptions
 from stream_mtl.errors import ConfigError
+from stream_mtl.events.readers import SchemaOf
 from stream_mtl.join.feed import Feed
 from stream_mtl.join.log import FileLog, TransitionLog
 from stream_mtl.join.topic import TopicLog
@@ -29,12 +35,37 @@ def kafka_of(config: Config) -> Kafka:
             security=kafka.security,
             mechanism=kafka.mechanism,
             user=kafka.user,
-            password=_password(config),
+            password=_secret("kafka.password_file", kafka.password, kafka.password_file),
             ca_path=kafka.ca_path,
             cert_path=kafka.cert_path,
             key_file=kafka.key_file,
+            allow_insecure_sasl=kafka.allow_insecure_sasl,
+            request_timeout=kafka.request_timeout,
+            delivery_timeout=2 * kafka.request_timeout,
+            startup_timeout=kafka.connect_timeout,
         )
     )
+
+
+def schema_of(config: Config) -> SchemaOf | None:
+    """Return how the schema of an id is asked for; None without a registry. Raises ConfigError."""
+    kafka = config.kafka
+    if kafka.registry_url is None:
+        return None
+    secure = kafka.registry_url.startswith("https:")
+    endpoint = Endpoint(
+        kafka.registry_url,
+        user=kafka.registry_user,
+        password=_secret(
+            "kafka.registry_password_file", kafka.registry_password, kafka.registry_password_file
+        ),
+        token=_secret("kafka.registry_token_file", None, kafka.registry_token_file),
+        ca_path=(kafka.registry_ca_path or kafka.ca_path) if secure else None,
+        cert_path=kafka.cert_path if secure else None,
+        key_file=kafka.key_file if secure else None,
+        timeout=kafka.registry_timeout,
+    )
+    return SchemaRegistry(endpoint, kafka.registry_cache).schema_of
 
 
 def is_on_bus(config: Config) -> bool:
@@ -127,11 +158,14 @@ def check_logs(made: Declared) -> None:
             check_folder(made, log.folder)
 
 
-def sink_of(config: Config, place: Path | TopicName) -> Sink:
-    """Open a folder or a topic to write JSON to. Raises ConfigError, Unavailable."""
+def sink_of(config: Config, place: Path | TopicName, roll: int = ROLL) -> Sink:
+    """Open a folder, whose files are whole at `roll` bytes, or a topic, to write JSON to.
+
+    Raises ConfigError, Unavailable.
+    """
     if isinstance(place, TopicName):
         return kafka_of(config).sink(place.name)
-    return JsonLinesSink(place)
+    return JsonLinesSink(place, roll)
 
 
 def _topics(made: Declared, follow: bool, partition: int | None) -> list[Source]:
@@ -162,15 +196,12 @@ def _make_room_for_scores(config: Config) -> None:
         config.serve.log.mkdir(parents=True, exist_ok=True)
 
 
-def _password(config: Config) -> str | None:
-    kafka = config.kafka
-    if kafka.password is not None:
-        return kafka.password.get_secret_value()
-    if kafka.password_file is None:
+def _secret(name: str, given: SecretStr | None, path: Path | None) -> str | None:
+    if given is not None:
+        return given.get_secret_value()
+    if path is None:
         return None
     try:
-        return kafka.password_file.read_text().strip()
+        return path.read_text().strip()
     except OSError as error:
-        raise ConfigError(
-            f"kafka.password_file cannot be read: {error.strerror}; name a file that holds it"
-        ) from None
+        raise ConfigError(f"{name} cannot be read: {error.strerror}; name a file that holds it") from None

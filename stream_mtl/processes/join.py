@@ -17,7 +17,15 @@ from stream_mtl.join.log import TransitionLog
 from stream_mtl.join.silence import SilenceOptions
 from stream_mtl.join.store import SegmentStore, StateStore
 from stream_mtl.join.worker import JoinWorker, WorkerOptions
-from stream_mtl.processes.bus import is_on_bus, kafka_of, log_of, schemas_of_topics, sink_of, sources
+from stream_mtl.processes.bus import (
+    is_on_bus,
+    kafka_of,
+    log_of,
+    schema_of,
+    schemas_of_topics,
+    sink_of,
+    sources,
+)
 from stream_mtl.processes.crew import Accounts, Crew, crew_of
 from stream_mtl.processes.declared import Declared, declared
 from stream_mtl.processes.outage import Outage
@@ -158,7 +166,7 @@ def build(
         made.chain,
         made.specs,
         sources,
-        Codec(made.specs, limits(made.config), clock, schemas_of_topics(made)),
+        Codec(made.specs, limits(made.config), clock, schemas_of_topics(made), schema_of(made.config)),
         log,
         store,
         DeadLetters(letters),

@@ -58,7 +58,9 @@ def _service(made: Declared, clock: Clock) -> Service:
     messages = Messages(recipe, _schema(made), config.serve.max_rows, clock, lambda: uuid.uuid4().hex)
     log = None
     if config.serve.log is not None:
-        sink = sink_of(config, config.serve.log)
+        sink = sink_of(
+            config, config.serve.log, roll=1
+        )  # each file is whole at once, so that the joiner sees it
         log = ScoreLog(sink, made.chain.key, messages, config.serve.log_every)
     tokens = None if config.serve.token_file is None else read_tokens(config.serve.token_file)
     reloader = Reloader(SnapshotFolder(config.publish.path), scorer, config.serve.poll_every, clock)

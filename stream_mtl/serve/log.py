@@ -26,7 +26,7 @@ _PAUSE: Final = 0.1  # seconds between them
 class ScoreLog:
     """Writes `{key fields, ts, request_id, snapshot, outputs}`, one JSON object for every candidate returned.
 
-    A thread writes; every `log_every` it closes the sink, so that files get their names. While the sink does not
+    A thread writes, and every `log_every` makes durable what it wrote. While the sink does not
     take anything, records wait, `hold` of them, and beyond that are dropped and counted. Raises ConfigError if
     requests have no such key, or if it has the name of an output.
     """
@@ -46,7 +46,7 @@ class ScoreLog:
         self.failures = 0  # times that the sink did not take what it was given
         self._sink, self._key, self._every, self._hold = sink, list(key), log_every, hold
         self._encode = msgspec.json.Encoder().encode
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[bytes, bytes]] = deque()  # (record, key)
         self._unsure = 0  # records in the sink that are not yet durable
         self._away = False  # the last write failed
         self._closing = threading.Event()
@@ -103,7 +103,6 @@ class ScoreLog:
         """Make durable and visible what the sink holds."""
         if self._unsure:
             self._sink.flush()
-            self._sink.close()
             self.written += self._unsure
             self._unsure = 0
 
@@ -123,9 +122,9 @@ class ScoreLog:
         """Move what waits to the sink; a record whose `add` raises is held by the sink nevertheless."""
         for _ in range(len(self._waiting)):
             self._unsure += 1
-            self._sink.add(self._waiting.popleft())
+            self._sink.add(*self._waiting.popleft())
 
-    def _records(self, asked: Asked, answer: ScoreAnswer[Any]) -> list[bytes]:
+    def _records(self, asked: Asked, answer: ScoreAnswer[Any]) -> list[tuple[bytes, bytes]]:
         keys = list(zip(*asked.fields.select(self._key).to_pydict().values(), strict=True))
         names = (*self._key, *_FIELDS, *answer.outputs)
         told = (asked.time, asked.request_id, answer.snapshot)
@@ -134,8 +133,14 @@ class ScoreLog:
             if None in keys[place]:
                 self.keyless += 1
             else:
-                records.append(self._encode(dict(zip(names, (*keys[place], *told, *scores), strict=True))))
+                record = self._encode(dict(zip(names, (*keys[place], *told, *scores), strict=True)))
+                records.append((record, record_key(keys[place])))
         return records
+
+
+def record_key(values: Sequence[Any]) -> bytes:
+    """Return the key of a record of these key fields: what puts a chain's records into one partition of every topic."""
+    return "|".join(map(str, values)).encode()
 
 
 def _check(key: Sequence[str], messages: Messages) -> None:

@@ -97,7 +97,7 @@ def test_a_candidate_without_a_key_is_counted_and_not_logged() -> None:
 
 def test_the_product_reads_its_own_log(tmp_path: Path) -> None:
     folder = tmp_path / "scored"
-    log = log_to(JsonLinesSink(folder))
+    log = log_to(JsonLinesSink(folder, roll=1))
     for number in range(3):
         serve(log, candidates(4, number), request_id=f"r{number}")
         log.write()
