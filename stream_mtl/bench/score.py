@@ -111,7 +111,7 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection. Asking opens another."""
         self._connection.close()
 
 
@@ -142,6 +142,7 @@ def _wait(family: Family, until: Callable[[], bool]) -> None:
 
 def _latency(rows: pa.Table, size: int, requests: int, answering: Answering, server: Server) -> Latency:
     bodies = [_body(rows, number, size) for number in range(requests)]
+    server.close()  # a connection that has rested since the last size may be closed by the server: begin anew
     for body in (bodies * _WARM)[:_WARM]:
         _compare(server.ask(body), answering.answer(body))
     before = server.cpu_seconds()

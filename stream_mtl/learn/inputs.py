@@ -72,23 +72,24 @@ class Inputs:
 
     def read(self, encoded: Encoded) -> Tensor:
         """Return the model's input, (n, width), to predict from."""
-        parts = []
+        parts: list[Tensor] = []
         for table in self.tables:
             ids = _flat(table.spec, encoded)
             rows, _, _ = _find(table, ids, encoded)
-            parts.append(_lay_out(table.spec, table.weight.index_select(0, torch.from_numpy(rows)), encoded))
+            parts += _lay_out(table.spec, table.weight.index_select(0, torch.from_numpy(rows)), encoded)
         return self._join(parts, encoded)
 
     def open(self, encoded: Encoded) -> Opened:
         """Return the model's input to learn from. It is the same input."""
-        parts, reads = [], []
+        parts: list[Tensor] = []
+        reads = []
         for table in self.tables:
             ids = _flat(table.spec, encoded)
             rows, unknown, owners = _find(table, ids, encoded)
             distinct = table.distinct(rows)
             leaf = table.weight.index_select(0, torch.from_numpy(distinct.rows)).requires_grad_()
             items = leaf.index_select(0, torch.from_numpy(distinct.inverse))
-            parts.append(_lay_out(table.spec, items, encoded))
+            parts += _lay_out(table.spec, items, encoded)
             reads.append(Read(distinct.rows, leaf, ids[unknown], owners))
         return Opened(self._join(parts, encoded), tuple(reads), encoded.numbers)
 
@@ -155,6 +156,8 @@ def _find(table: Table, ids: Ids, encoded: Encoded) -> tuple[Numbers, Numbers, N
 
 def _owners(spec: TableSpec, places: Numbers, encoded: Encoded) -> Numbers:
     """Return the owner of the ids at these places of `_flat`."""
+    if len(places) == 0:
+        return places
     width = len(spec.column_owners)
     ends = np.cumsum([width * len(encoded)] + [len(encoded.bags[bag].ids) for bag in spec.bags])
     bag = np.searchsorted(ends, places, side="right") - 1
@@ -165,8 +168,8 @@ def _owners(spec: TableSpec, places: Numbers, encoded: Encoded) -> Numbers:
     return owners
 
 
-def _lay_out(spec: TableSpec, items: Tensor, encoded: Encoded) -> Tensor:
-    """Return a table's part of the input, (n, width), from the rows of all ids, (m, dim)."""
+def _lay_out(spec: TableSpec, items: Tensor, encoded: Encoded) -> list[Tensor]:
+    """Return a table's parts of the input, (n, spec.width) side by side, from the rows of all ids, (m, dim)."""
     n, at = len(encoded), len(spec.column_owners) * len(encoded)
     parts = [items[:at].view(n, -1)] if at else []
     for bag, pooling in zip(spec.bags, spec.pooling, strict=True):
@@ -175,6 +178,4 @@ def _lay_out(spec: TableSpec, items: Tensor, encoded: Encoded) -> Tensor:
         end = at + len(rows)
         parts.append(POOLINGS[pooling](items[at:end], rows, torch.from_numpy(lengths)))
         at = end
-    if not parts:
-        return items.new_zeros(n, spec.width)
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+    return parts or [items.new_zeros(n, spec.width)]

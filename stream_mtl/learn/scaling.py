@@ -23,10 +23,11 @@ class Scaler:
         self._count = np.zeros(len(moving))
         self._mean = np.zeros(len(moving))
         self._squares = np.zeros(len(moving))  # sum of squared distances from the mean
+        self._factors = self._standard()
 
     def scale(self, numbers: Numbers) -> npt.NDArray[np.float32]:
         """Return the columns with mean 0 and variance 1, as far as known; a missing value becomes the mean."""
-        shift, factor = self._factors()
+        shift, factor = self._factors
         scaled = np.clip((numbers - shift) * factor, -LIMIT, LIMIT).astype(np.float32)
         scaled[np.isnan(scaled)] = 0
         return scaled
@@ -48,6 +49,7 @@ class Scaler:
         self._squares += squares + np.square(gap) * self._count * count / total
         self._mean += gap * count / total
         self._count += count
+        self._factors = self._standard()
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the state by name, to be saved."""
@@ -56,6 +58,7 @@ class Scaler:
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take back what `arrays` gave."""
         self._count, self._mean, self._squares = (arrays[n].copy() for n in ("count", "mean", "squares"))
+        self._factors = self._standard()
 
     def _spread(self) -> npt.NDArray[np.float64]:
         return np.sqrt(self._squares / np.maximum(self._count, 1))
@@ -63,7 +66,8 @@ class Scaler:
     def _varies(self) -> npt.NDArray[np.bool_]:
         return self._spread() > CONSTANT * np.abs(self._mean)
 
-    def _factors(self) -> tuple[Numbers, Numbers]:
+    def _standard(self) -> tuple[Numbers, Numbers]:
+        """Return (shift, factor) by column: the standardised value is (x - shift) * factor."""
         spread = self._spread()
         usable = self._moving & self._varies()
         return np.where(self._moving, self._mean, 0), 1 / np.where(usable, spread, 1)
