@@ -64,7 +64,8 @@ def _chosen(needed: list[str], own: bool) -> Any:
     there = list(kafka.kinds())
     found = kafka.chosen(there, needed, own)
     if isinstance(found, str):
-        missing(found, strict=not there or any(kind.real for kind in there))
+        usable = [kind for kind in there if kind.ownable or not own]
+        missing(found, strict=not there or any(kind.real for kind in usable))
     note("kafka", found.name)
     return found
 
