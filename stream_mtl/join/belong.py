@@ -93,6 +93,7 @@ class Belonging:
         at_home = rows[fates.exposure[rows] >= 0]
         in_log = at_home[fates.exposure[at_home] >= self._exposures.ring.first]
         fates.touched[in_log] = self._exposures.ring.get("touched", fates.exposure[in_log])
+        fates.touched[at_home] = self._touched.alive(fates.touched[at_home])
         self._find_parent(kind, at_home, time[at_home], fates)
 
     def _find_exposure(
@@ -208,7 +209,8 @@ class Belonging:
             number[hits[~equal_rows(take_columns(wanted, hits), held.columns)]] = -1
         number = np.where(number >= 0, number, exposures.ids.match(wanted, hashes))
         safe = np.maximum(number, exposures.ring.first)
-        began, touched = exposures.ring.get("time", safe), exposures.ring.get("touched", safe)
+        began = exposures.ring.get("time", safe)
+        touched = self._touched.alive(exposures.ring.get("touched", safe))
         stood = np.where(self._eligible(kind, number, began, at), began, END)
         return _Named(stood, np.full(len(at), JOINED, np.int8), number, touched, began)
 
@@ -221,9 +223,14 @@ class Belonging:
         row = np.where(early, ids.ring.get("prev", safe), row)
         row = np.where(row >= ids.ring.first, row, -1)
         safe = np.maximum(row, ids.ring.first)
-        began, touched = ids.ring.get("time", safe), ids.ring.get("touched", safe)
+        began = ids.ring.get("time", safe)
+        touched = self._touched.alive(ids.ring.get("touched", safe))
         stood = np.where(self._eligible(kind, row, began, at), began, END)
-        exposure = np.where(touched >= 0, self._touched.ring.get("exposure", np.maximum(touched, 0)), -1)
+        exposure = np.where(
+            touched >= 0,
+            self._touched.ring.get("exposure", np.maximum(touched, self._touched.ring.first)),
+            -1,
+        )
         return _Named(stood, ids.ring.get("state", safe), exposure, touched, ids.ring.get("joined", safe))
 
     def _eligible(self, kind: KindSpec, row: Rows, stood: Ints, at: Ints) -> Bools:

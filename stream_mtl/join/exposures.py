@@ -146,9 +146,13 @@ class Touched:
             rows[open_] = self.ring.get("prev", here)
         return best
 
+    def alive(self, rows: Rows) -> Rows:
+        """Return these rows, -1 where they are gone."""
+        return np.where(rows >= self.ring.first, rows, -1)
+
     def first(self, kind: str, rows: Rows) -> Ints:
         """Return when the kind first happened to these rows (END: not yet; row -1: END)."""
-        return np.where(rows >= 0, self.ring.get(f"first.{kind}", np.maximum(rows, 0)), END)
+        return np.where(rows >= 0, self.ring.get(f"first.{kind}", np.maximum(rows, self.ring.first)), END)
 
     def ends(self, rows: Rows, firsts: Mapping[str, Ints]) -> dict[str, Ints]:
         """Return the end of every kind's window, knowing these first events."""

@@ -12,6 +12,7 @@ from stream_mtl.join.search import runs
 
 Rows = npt.NDArray[np.int64]  # (n,) row numbers
 
+_LEAST = 1 << 8  # rows that a ring has room for
 _LARGE = 1 << 13  # a batch of so many rows stays as it is
 _MERGE_ROWS = 1 << 15
 _MERGE_BATCHES = 32
@@ -20,44 +21,55 @@ _MERGE_BATCHES = 32
 class Ring:
     """Numeric columns addressed by row number; rows before `first` are gone, `next` is the next to be written.
 
-    The columns are circular buffers whose size is a power of two: a gather is one fancy index, and dropping
-    costs nothing.
+    The columns are circular buffers of any size: a gather is one fancy index, and dropping costs nothing. They grow
+    by half when they are full, and shrink after a lap in which a third of them was enough.
     """
 
     def __init__(self, **dtypes: npt.DTypeLike) -> None:
         self.first = 0
         self.next = 0
-        self._size = 1 << 10
-        self.columns: dict[str, npt.NDArray[Any]] = {n: np.zeros(self._size, d) for n, d in dtypes.items()}
+        self._lap = 0  # the row at place 0; those before it lie at the end, where negative places count from
+        self._size = _LEAST
+        self._most = 0  # rows there were at once in this lap
+        self.columns: dict[str, npt.NDArray[Any]] = {n: np.zeros(_LEAST, d) for n, d in dtypes.items()}
 
     def __len__(self) -> int:
         return self.next - self.first
 
     def append(self, count: int, values: Mapping[str, Any]) -> Rows:
         """Add `count` rows (values are arrays of that length, or scalars) and return their numbers."""
-        self._reserve(len(self) + count)
-        numbers = np.arange(self.next, self.next + count)
-        places = numbers & (self._size - 1)
+        self._most = max(self._most, len(self) + count)
+        if self._most > self._size:
+            self._lay(_roomy(self._most))
+        start, end = self.next - self._lap, self.next - self._lap + count
         for name, column in self.columns.items():
-            column[places] = values[name]
+            value = values[name]
+            if end <= self._size:
+                column[start:end] = value
+            else:
+                column[np.arange(start - self._size, end - self._size)] = value
         self.next += count
-        return numbers
+        if end >= self._size:
+            self._turn()
+        return np.arange(self.next - count, self.next)
 
     def get(self, name: str, rows: Rows) -> npt.NDArray[Any]:
         """Return a column's values at these rows, which must be live."""
-        values: npt.NDArray[Any] = self.columns[name][rows & (self._size - 1)]
+        values: npt.NDArray[Any] = self.columns[name][rows - self._lap]
         return values
 
     def put(self, name: str, rows: Rows, values: Any) -> None:
-        """Set a column's values at these rows."""
-        self.columns[name][rows & (self._size - 1)] = values
+        """Set a column's values at these rows, which must be live."""
+        self.columns[name][rows - self._lap] = values
 
     def range(self, name: str, start: int, stop: int) -> npt.NDArray[Any]:
-        """Return a column's values at rows [start, stop), as a view where it can be one."""
-        low, high = start & (self._size - 1), stop & (self._size - 1)
-        if start == stop or low < high:
-            return self.columns[name][low : low + (stop - start)]
-        return np.concatenate([self.columns[name][low:], self.columns[name][:high]])
+        """Return a column's values at rows [start, stop), which must be live, as a view where it can be one."""
+        column, low, high = self.columns[name], start - self._lap, stop - self._lap
+        if low >= 0:
+            return column[low:high]
+        if high <= 0:
+            return column[low + self._size : high + self._size]
+        return np.concatenate([column[low:], column[:high]])
 
     def bisect(self, name: str, value: int, start: int) -> int:
         """Return the first row at or after `start` whose value is >= `value`, in a column that never falls.
@@ -65,7 +77,7 @@ class Ring:
         The search gallops from `start`, so that a step costs the logarithm of its own length.
         """
         low, width = start, 64
-        while low + width < self.next and self._at(name, low + width) < value:
+        while low + width < self.next and self.columns[name][low + width - self._lap] < value:
             low, width = low + width, width * 2
         high = min(low + width, self.next)
         return low + int(np.searchsorted(self.range(name, low, high), value))
@@ -74,21 +86,20 @@ class Ring:
         """Forget the rows before `row`."""
         self.first = max(self.first, min(row, self.next))
 
-    def _at(self, name: str, row: int) -> Any:
-        return self.columns[name][row & (self._size - 1)]
+    def _turn(self) -> None:
+        """Begin the next lap."""
+        self._lap += self._size
+        if _roomy(self._most) * 2 < self._size:
+            self._lay(_roomy(self._most))
+        self._most = len(self)
 
-    def _reserve(self, count: int) -> None:
-        if count <= self._size:
-            return
-        live = np.arange(self.first, self.next)
-        size = self._size
-        while size < count:
-            size *= 2
+    def _lay(self, size: int) -> None:
+        """Move the live rows into columns of another size."""
         for name, column in self.columns.items():
-            grown = np.zeros(size, column.dtype)
-            grown[live & (size - 1)] = column[live & (self._size - 1)]
-            self.columns[name] = grown
-        self._size = size
+            moved = np.zeros(size, column.dtype)
+            moved[: len(self)] = self.range(name, self.first, self.next)
+            self.columns[name] = moved
+        self._lap, self._size = self.first, size
 
     @property
     def nbytes(self) -> int:
@@ -101,9 +112,13 @@ class Ring:
 
     def restore(self, first: int, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         """Become the ring whose live rows these are."""
-        self.first = self.next = first
+        self.first = self.next = self._lap = first
         if columns:
             self.append(len(next(iter(columns.values()))), columns)
+
+
+def _roomy(count: int) -> int:
+    return max(count + count // 2, _LEAST)
 
 
 class Pile:

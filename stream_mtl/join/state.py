@@ -144,16 +144,23 @@ def _save_pile(
 ) -> None:
     """Add the pile's batches, each with the ring's columns of the same rows.
 
-    Rows that the ring has dropped but whose batch is still held carry whatever stands in their place; nobody asks.
+    Rows that the ring has dropped but whose batch is still held carry zeros; nobody asks.
     """
     for start, batch, old in pile.parts():
         stop = start + batch.num_rows
         table = pa.Table.from_batches([batch])
         for column in columns:
-            table = table.append_column(_RAW + column, pa.array(ring.range(column, start, stop)))
+            table = table.append_column(_RAW + column, pa.array(_beside(ring, column, start, stop)))
         tables[f"{name}-{start}"] = table
         if old:
             sealed.add(f"{name}-{start}")
+
+
+def _beside(ring: Ring, column: str, start: int, stop: int) -> np.ndarray:
+    if start >= ring.first:
+        return ring.range(column, start, stop)
+    live = ring.range(column, ring.first, stop)
+    return np.concatenate([np.zeros(ring.first - start, live.dtype), live])
 
 
 def _restore_pile(
