@@ -190,10 +190,10 @@ class Joiner:
                 self._record(children, waiters, fates, events, sums)
         transitions = self.ripener.tell(numbers, events, sums, before)
         self._keep_values(sums)
+        self._forget(before)
         self.exposures.keys.index.insert(opened.hashes, opened.number, opened.known)
         if self.exposures.has_id_index:
             self.exposures.ids.index.insert(opened.id_hashes, opened.id_number, opened.id_known)
-        self._forget(before)
         return transitions
 
     def _open(self, roots: Facts) -> tuple[Ints, Opened]:

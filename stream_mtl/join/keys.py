@@ -13,7 +13,11 @@ from stream_mtl.join.rows import Pile, Ring, Rows
 from stream_mtl.join.search import ranks, runs, sort_hashes
 
 _SLOTS = 8
-_FULL = 0.5  # beyond this share of slots in use the table doubles
+_FULL = 0.5  # beyond this share of slots in use the table is laid anew, half again as large as it must be
+_EMPTY = 0.08  # the same below this share
+_LEAST = 64  # buckets
+_HALF = np.uint64(32)
+_SPAN = 2**32 - 1  # rows that a table can tell apart
 _WORN = 0.15  # beyond this share of buckets that ever overflowed it is laid anew
 
 Bools = npt.NDArray[np.bool_]
@@ -25,15 +29,15 @@ HASH_ROWS: Callable[[Sequence[pa.Array]], Hashes] = hash_columns
 class KeyIndex:
     """Maps a 64-bit hash to the latest row of a ring that has it in its column `name`.
 
-    A bucket has eight slots of a 32-bit fingerprint and a row number, taken in turn. Nothing is deleted: a slot whose row the
-    ring has dropped is free. A full bucket is marked and its entry goes to the next one. The bucket is the upper
-    end of the hash, so that work in order of hashes walks through the table once.
+    A bucket has eight slots of a 16-bit fingerprint and a row, counted from a base in 32 bits, taken in turn. Nothing is
+    deleted: a slot whose row the ring has dropped is free. A full bucket is marked and its entry goes to the next one.
+    Buckets lie in the order of the upper ends of their hashes, so that work in order of hashes walks through the table once.
     """
 
     def __init__(self, ring: Ring, name: str = "hash") -> None:
         self._ring = ring
         self._name = name
-        self._lay(64)
+        self._lay(_LEAST)
 
     def lookup(self, hashes: Hashes) -> Rows:
         """Return the latest live row of each hash, or -1."""
@@ -41,20 +45,30 @@ class KeyIndex:
         return rows
 
     def insert(self, hashes: Hashes, rows: Rows, known: Bools | None = None) -> None:
-        """Let rows that the ring already holds be found; hashes ascend, and of equal ones the last row wins.
+        """Let rows that the ring holds be found; hashes ascend, and of equal ones the last row wins.
 
-        `known` says which hashes may be in the table already (None: any).
+        Rows that the ring has dropped are passed over. `known` says which hashes may be in the table already (None: any).
         """
+        live = rows >= self._ring.first
+        if not live.all():
+            hashes, rows, known = hashes[live], rows[live], None if known is None else known[live]
         hashes, rows, known = _last_of_each(hashes, rows, known)
-        if len(self._ring) > _FULL * _SLOTS * self._buckets or self._worn > _WORN * self._buckets:
-            self._grow()
+        if not self._fits():
+            self._lay_anew()
         self._place(hashes, rows, known)
+
+    def _fits(self) -> bool:
+        """Return whether the table is neither too full nor far too empty, and can tell all rows apart."""
+        slots, live = self._buckets * _SLOTS, len(self._ring)
+        roomy = self._buckets == _LEAST or live > _EMPTY * slots
+        spans = self._ring.next - self._base <= _SPAN
+        return live <= _FULL * slots and roomy and spans and self._worn <= _WORN * self._buckets
 
     def _lay(self, buckets: int) -> None:
         self._buckets = buckets
-        self._shift = np.uint64(64 - (buckets.bit_length() - 1))
-        self._prints = np.zeros((buckets, _SLOTS), np.uint32)
-        self._rows = np.full((buckets, _SLOTS), -1, np.int64)
+        self._base = self._ring.first - 1  # of which 0, an empty slot, is a row that is gone
+        self._prints = np.zeros((buckets, _SLOTS), np.uint16)
+        self._rows = np.zeros((buckets, _SLOTS), np.uint32)
         self._heads = np.zeros(buckets, np.uint8)  # the slot to be taken next, its oldest
         self._overflowed = np.zeros(buckets, np.bool_)
         self._worn = 0
@@ -72,29 +86,31 @@ class KeyIndex:
         self._lay(self._wanted())
         self._place(hashes, rows, np.zeros(len(rows), np.bool_))
 
-    def _grow(self) -> None:
+    def _lay_anew(self) -> None:
         """Lay the table anew from itself: its entries lie nearly in order of their hashes already."""
-        rows = self._rows[self._rows >= self._ring.first]
+        rows = self._rows[self._rows >= self._oldest()] + np.int64(self._base)
         hashes = self._ring.get(self._name, rows)
         order = sort_hashes(hashes)
         self._lay(self._wanted())
         self._place(hashes[order], rows[order], np.zeros(len(rows), np.bool_))
 
     def _wanted(self) -> int:
-        buckets = self._buckets
-        while len(self._ring) > _FULL * _SLOTS * buckets:
-            buckets *= 2
-        return buckets
+        return max(int(1.5 * len(self._ring) / (_FULL * _SLOTS)), _LEAST)
+
+    def _oldest(self) -> np.uint32:
+        """Return what slots say of the oldest row that is alive; what is less is free."""
+        return np.uint32(min(self._ring.first - self._base, _SPAN))
 
     def _home(self, hashes: Hashes) -> npt.NDArray[np.int64]:
-        return (hashes >> self._shift).astype(np.int64)
+        """Return the bucket of each hash, as far up among all as the hash is among all hashes."""
+        return (((hashes >> _HALF) * np.uint64(self._buckets)) >> _HALF).view(np.int64)
 
     def _find(self, hashes: Hashes) -> tuple[Rows, Rows, Rows]:
         """Return (row or -1, bucket, slot) of each hash."""
         found = np.full(len(hashes), -1)
         buckets = self._home(hashes)
         slots = np.zeros(len(hashes), np.int64)
-        prints = hashes.astype(np.uint32)
+        prints = hashes.astype(np.uint16)
         open_ = np.arange(len(hashes))
         while len(open_):
             alike = self._prints.take(buckets[open_], axis=0) == prints[open_, None]
@@ -102,14 +118,15 @@ class KeyIndex:
             if len(near):
                 self._confirm(open_[near], alike[near], hashes, buckets, slots, found)
             open_ = open_[(found[open_] < 0) & self._overflowed[buckets[open_]]]
-            buckets[open_] = (buckets[open_] + 1) & (self._buckets - 1)
+            buckets[open_] = (buckets[open_] + 1) % self._buckets
         return found, buckets, slots
 
     def _confirm(
         self, near: Rows, alike: Bools, hashes: Hashes, buckets: Rows, slots: Rows, found: Rows
     ) -> None:
-        rows = self._rows[buckets[near]]
-        alike = alike & (rows >= self._ring.first)
+        slots_of = self._rows[buckets[near]]
+        alike = alike & (slots_of >= self._oldest())
+        rows = slots_of + np.int64(self._base)
         safe = np.where(alike, rows, self._ring.first)
         alike &= self._ring.get(self._name, safe) == hashes[near, None]
         hit = alike.any(axis=1)
@@ -123,14 +140,14 @@ class KeyIndex:
         if len(maybe):
             found, buckets, slots = self._find(hashes[maybe])
             there = found >= 0
-            self._rows[buckets[there], slots[there]] = rows[maybe[there]]
+            self._rows[buckets[there], slots[there]] = rows[maybe[there]] - self._base
             fresh[maybe[there]] = False
         hashes, rows = hashes[fresh], rows[fresh]
         buckets = self._home(hashes)
         while len(rows):
             taken = self._fill(hashes, rows, buckets)
             full = buckets[~taken]
-            hashes, rows, buckets = hashes[~taken], rows[~taken], (full + 1) & (self._buckets - 1)
+            hashes, rows, buckets = hashes[~taken], rows[~taken], (full + 1) % self._buckets
             self._overflowed[full] = True
             if len(full):
                 self._worn = int(self._overflowed.sum())
@@ -143,7 +160,7 @@ class KeyIndex:
         heads = self._heads[buckets]
         slot = heads if begins.all() else heads + ranks(begins)
         place = buckets * _SLOTS + (slot & (_SLOTS - 1))
-        fits = (self._rows.ravel()[place] < self._ring.first) & (slot - heads < _SLOTS)
+        fits = (self._rows.ravel()[place] < self._oldest()) & (slot - heads < _SLOTS)
         if not fits.all():
             buckets, slot, place, rows, hashes = (
                 buckets[fits],
@@ -152,8 +169,8 @@ class KeyIndex:
                 rows[fits],
                 hashes[fits],
             )
-        self._rows.ravel()[place] = rows
-        self._prints.ravel()[place] = hashes.astype(np.uint32)
+        self._rows.ravel()[place] = (rows - self._base).astype(np.uint32)
+        self._prints.ravel()[place] = hashes.astype(np.uint16)
         self._heads[buckets] = (slot + 1) & (_SLOTS - 1)  # of one bucket's entries the last one stands
         return fits
 

@@ -37,13 +37,13 @@ def waiting_joiner(clicked: bool) -> Joiner:
     return joiner
 
 
-def test_an_unclicked_chain_that_waits_costs_less_than_150_bytes_beside_its_payload() -> None:
+def test_an_unclicked_chain_that_waits_costs_less_than_100_bytes_beside_its_payload() -> None:
     measured = footprint(waiting_joiner(clicked=False))
     assert measured.chains == CHAINS
-    assert measured.beside_each < 150
+    assert measured.beside_each < 100
 
 
-def test_a_clicked_chain_that_waits_costs_less_than_300_bytes_beside_its_payload() -> None:
+def test_a_clicked_chain_that_waits_costs_less_than_250_bytes_beside_its_payload() -> None:
     measured = footprint(waiting_joiner(clicked=True))
     assert measured.chains == CHAINS
-    assert measured.beside_each < 300
+    assert measured.beside_each < 250
