@@ -12,6 +12,7 @@ import msgspec
 
 from stream_mtl.connectors.partition import Bytes, Entry, PartitionLog
 from stream_mtl.errors import DataError, Fenced
+from stream_mtl.failpoints import reach
 
 _MAGIC: Final = b"SMTLEPO1"
 
@@ -50,6 +51,10 @@ class Tenure:
             self._look(offset)
         return offsets
 
+    def renew(self) -> None:
+        """Append the claim again: we are alive. Raises Fenced, Unavailable."""
+        self.append([_MAGIC + msgspec.json.encode(self._claim)])
+
     def check(self) -> None:
         """Raise Fenced if a higher claim has been written."""
         end = self._log.end()
@@ -77,6 +82,7 @@ def take_over(
     while True:
         claim = Claim(epoch + 1, owner, dict(says))
         (offset,) = log.append([_MAGIC + msgspec.json.encode(claim)])
+        reach("claims.after_claim")
         epoch = max([epoch, *(c.epoch for c in claims(log, start, offset))])
         if epoch < claim.epoch:
             return Tenure(log, claim, offset)

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from stream_mtl.config.formats import file_formats, topic_formats
+from stream_mtl.config.registry import schema_registry
 from stream_mtl.config.sections import Config
 from stream_mtl.config.values import Topic as TopicName
 from stream_mtl.connectors.append import JsonLinesSink
@@ -14,8 +15,6 @@ from stream_mtl.connectors.files import FileSource
 from stream_mtl.connectors.kafka import Kafka
 from stream_mtl.connectors.kafka_reader import Topic
 from stream_mtl.connectors.numbered import ROLL
-from stream_mtl.connectors.registry import SchemaRegistry
-from stream_mtl.connectors.rest import Endpoint
 from stream_mtl.connectors.security import KafkaOptions
 from stream_mtl.errors import ConfigError
 from stream_mtl.events.readers import SchemaOf
@@ -49,23 +48,8 @@ def kafka_of(config: Config) -> Kafka:
 
 def schema_of(config: Config) -> SchemaOf | None:
     """Return how the schema of an id is asked for; None without a registry. Raises ConfigError."""
-    kafka = config.kafka
-    if kafka.registry_url is None:
-        return None
-    secure = kafka.registry_url.startswith("https:")
-    endpoint = Endpoint(
-        kafka.registry_url,
-        user=kafka.registry_user,
-        password=_secret(
-            "kafka.registry_password_file", kafka.registry_password, kafka.registry_password_file
-        ),
-        token=_secret("kafka.registry_token_file", None, kafka.registry_token_file),
-        ca_path=(kafka.registry_ca_path or kafka.ca_path) if secure else None,
-        cert_path=kafka.cert_path if secure else None,
-        key_file=kafka.key_file if secure else None,
-        timeout=kafka.registry_timeout,
-    )
-    return SchemaRegistry(endpoint, kafka.registry_cache).schema_of
+    registry = schema_registry(config.kafka)
+    return None if registry is None else registry.schema_of
 
 
 def is_on_bus(config: Config) -> bool:

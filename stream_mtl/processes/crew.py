@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import structlog
 
 from stream_mtl.errors import Fenced, Unavailable
+from stream_mtl.failpoints import reach
 from stream_mtl.join.joiner import Partition
 from stream_mtl.join.worker import JoinWorker
 
@@ -26,6 +27,7 @@ class Crew:
         for number in sorted(set(numbers) - self.workers.keys()):
             worker = self._build(number)
             try:
+                reach("crew.gain")
                 again = worker.recover()
             except BaseException:
                 worker.close()
@@ -38,8 +40,10 @@ class Crew:
         for number in sorted(self.workers.keys() & set(numbers)):
             worker = self.workers.pop(number)
             try:
+                reach("crew.lose")
                 worker.commit()
                 worker.checkpoint()
+                reach("crew.lost")
             except (Fenced, Unavailable) as error:
                 structlog.get_logger().warning("partition_lost", partition=number, detail=str(error))
             finally:
@@ -67,7 +71,9 @@ class Crew:
     def rest(self) -> None:
         """Commit and keep the state: the process ends, and will go on."""
         for worker in self.workers.values():
+            reach("crew.rest")
             worker.commit()
+            reach("crew.rested")
             worker.checkpoint()
 
     def positions(self) -> dict[Partition, int]:

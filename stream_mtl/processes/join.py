@@ -13,6 +13,7 @@ from stream_mtl.connectors.letters import DeadLetters
 from stream_mtl.durable import claimed
 from stream_mtl.errors import Unavailable
 from stream_mtl.events.codec import Codec
+from stream_mtl.failpoints import reach
 from stream_mtl.join.log import TransitionLog
 from stream_mtl.join.silence import SilenceOptions
 from stream_mtl.join.store import SegmentStore, StateStore
@@ -101,6 +102,7 @@ class _Shift:
         if self._shares and self._member is not None:
             gained, lost = self._member.poll()
             self._crew.lose(lost)
+            reach("crew.between")
             self._crew.gain(gained)
         else:
             self._crew.gain(range(self._made.config.join.partitions))
@@ -131,6 +133,7 @@ class _Shift:
         if self._member is not None and self._clock() >= self._due:
             self._due = self._clock() + _MIRROR
             at = self._crew.positions()
+            reach("join.mirror")
             self._member.commit({(source.partition(":")[2], n): next_ for (source, n), next_ in at.items()})
 
 

@@ -1,13 +1,17 @@
 """What a process does while something outside does not answer: it says so, waits longer and longer, and tries again."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import structlog
 
 from stream_mtl.clock import MINUTE, SECOND, Millis
 from stream_mtl.errors import Unavailable
 from stream_mtl.processes.stop import Stop
+
+T = TypeVar("T")
 
 _FIRST: Millis = SECOND // 4
 _LONGEST: Millis = 10 * SECOND
@@ -29,6 +33,28 @@ class Outage:
         if self.problem is not None:
             structlog.get_logger().info("available_again", waited_ms=self._waited)
         self.problem, self._waits, self._waited, self._worked = None, _FIRST, 0, True
+
+    def unless_away(self, work: Callable[[], T], stop: Stop) -> T | None:
+        """Do something and return what comes of it; None if something is away: then that was waited for a while."""
+        try:
+            done = work()
+        except Unavailable as error:
+            self.wait(error, stop)
+            return None
+        self.over()
+        return done
+
+    def until_done(self, work: Callable[[], T], stop: Stop) -> T | None:
+        """Do something, again and again while something is away; None if `stop` said so before it was done."""
+        while not stop():
+            try:
+                done = work()
+            except Unavailable as error:
+                self.wait(error, stop)
+            else:
+                self.over()
+                return done
+        return None
 
     def wait(self, error: Unavailable, stop: Stop) -> None:
         """Note that something is away, and wait. Raises the error if it has been away too long since the start."""

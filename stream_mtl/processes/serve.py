@@ -1,19 +1,23 @@
 """The scorer as a process: snapshots in, scores over HTTP and as events out."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 
 from stream_mtl.clock import Clock, system_clock
 from stream_mtl.config.load import Loaded
+from stream_mtl.config.sections import Config
+from stream_mtl.connectors.later import LateSink
 from stream_mtl.errors import ConfigError
-from stream_mtl.processes.bus import sink_of
+from stream_mtl.processes.bus import kafka_of, sink_of
 from stream_mtl.processes.declared import Declared, declared
 from stream_mtl.processes.recipe import prepare_torch, recipe_of
 from stream_mtl.processes.status import Facts, StatusFile
 from stream_mtl.processes.stop import Stop
 from stream_mtl.publish.store import SnapshotFolder
+from stream_mtl.serve.announced import Listener
 from stream_mtl.serve.http import Service, application
 from stream_mtl.serve.log import ScoreLog
 from stream_mtl.serve.reload import Reloader
@@ -47,8 +51,24 @@ def serve(
             return stop()
 
         app = application(service, config.serve.max_body, config.serve.timeout)
-        run(app, config.serve.host, config.serve.port, stopping, told)
+        with _listening(config, service):
+            run(app, config.serve.host, config.serve.port, stopping, told)
         status.end(_facts(service, address))
+
+
+@contextmanager
+def _listening(config: Config, service: Service) -> Iterator[None]:
+    """Look for a snapshot as soon as it is announced, where it is."""
+    topic = config.publish.announce
+    if topic is None:
+        yield
+        return
+    listener = Listener(lambda: kafka_of(config).partition(topic.name, 0), service.reloader.nudge)
+    listener.start()
+    try:
+        yield
+    finally:
+        listener.close()
 
 
 def _service(made: Declared, clock: Clock) -> Service:
@@ -58,9 +78,9 @@ def _service(made: Declared, clock: Clock) -> Service:
     messages = Messages(recipe, _schema(made), config.serve.max_rows, clock, lambda: uuid.uuid4().hex)
     log = None
     if config.serve.log is not None:
-        sink = sink_of(
-            config, config.serve.log, roll=1
-        )  # each file is whole at once, so that the joiner sees it
+        place = config.serve.log
+        # Each file is whole at once, so that the joiner sees it; and a broker that is away does not stop a scorer.
+        sink = LateSink(lambda: sink_of(config, place, roll=1))
         log = ScoreLog(sink, made.chain.key, messages, config.serve.log_every)
     tokens = None if config.serve.token_file is None else read_tokens(config.serve.token_file)
     reloader = Reloader(SnapshotFolder(config.publish.path), scorer, config.serve.poll_every, clock)

@@ -2,6 +2,7 @@
 
 import platform
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,13 +15,16 @@ from stream_mtl.config.load import Loaded
 from stream_mtl.config.sections import Config
 from stream_mtl.durable import claimed
 from stream_mtl.errors import ConfigError
+from stream_mtl.failpoints import reach
 from stream_mtl.label.oracle import Oracle
 from stream_mtl.learn.worker import TrainOptions, TrainWorker
-from stream_mtl.processes.bus import check_logs, feed_of
+from stream_mtl.processes.bus import check_logs, feed_of, kafka_of
 from stream_mtl.processes.declared import Declared, declared
+from stream_mtl.processes.outage import Outage
 from stream_mtl.processes.recipe import prepare_torch, recipe_of
 from stream_mtl.processes.status import Facts, StatusFile
 from stream_mtl.processes.stop import IDLE, Stop
+from stream_mtl.publish.announce import Leader, owner_of
 from stream_mtl.publish.publisher import Publisher
 from stream_mtl.publish.store import SnapshotFolder
 
@@ -31,27 +35,63 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
     config = made.config
     _refuse_oracle(made)
     prepare_torch(config)
-    with claimed(config.learn.path), StatusFile(config.run.status, "train", clock) as status:
-        check_logs(made)
+    outage = Outage(config.kafka.startup_timeout)
+    with (
+        claimed(config.learn.path),
+        StatusFile(config.run.status, "train", clock) as status,
+        ExitStack() as held,
+    ):
+        leader = outage.until_done(lambda: _leader(config, clock), stop)
+        if leader is not None:
+            held.callback(leader.close)
         publisher = Publisher(
-            SnapshotFolder(config.publish.path), config.publish.keep, lambda: made_by(config, clock)
+            SnapshotFolder(config.publish.path),
+            config.publish.keep,
+            lambda: made_by(config, clock),
+            (lambda manifest: None) if leader is None else leader.announce,
         )
-        worker = _worker(made, publisher, clock, follow)
-        worker.recover()
+        outage.until_done(lambda: check_logs(made), stop)
+        worker = outage.until_done(lambda: _recovered(made, publisher, clock, follow), stop)
+        if worker is None:
+            return {}
+        publisher.recover()
         while not stop():
-            busy = worker.step()
+            busy = outage.unless_away(worker.step, stop)
             publisher.retry()
-            status.say(lambda: _facts(worker, publisher), publisher.problem)
-            if not busy and not follow:
+            if leader is not None:
+                outage.unless_away(leader.renew, stop)
+            status.say(lambda: _facts(worker, publisher), outage.problem or publisher.problem)
+            if busy is False and not follow:
                 break
             if not busy:
                 time.sleep(IDLE / 1_000)
         if follow or stop():
+            reach("train.rest")
             worker.checkpoint()
         else:
             worker.finish()
         status.end(_facts(worker, publisher))
         return _facts(worker, publisher)
+
+
+def _leader(config: Config, clock: Clock) -> Leader | None:
+    """Lead, where there is a topic to announce snapshots on. Raises Fenced, Unavailable."""
+    if config.publish.announce is None:
+        return None
+    log = kafka_of(config).partition(config.publish.announce.name, 0)
+    leader = Leader(log, owner_of(config.learn.path), clock)
+    try:
+        leader.lead()
+    except BaseException:
+        leader.close()
+        raise
+    return leader
+
+
+def _recovered(made: Declared, publisher: Publisher, clock: Clock, follow: bool) -> TrainWorker:
+    worker = _worker(made, publisher, clock, follow)
+    worker.recover()
+    return worker
 
 
 def made_by(config: Config, clock: Clock) -> dict[str, Any]:

@@ -1,14 +1,19 @@
 """The watcher as a process: the log of transitions in, readings of the served scores out."""
 
 import time
+from contextlib import ExitStack, suppress
+
+import msgspec
 
 from stream_mtl.clock import Clock, system_clock
 from stream_mtl.config.load import Loaded
 from stream_mtl.config.sections import Config
+from stream_mtl.connectors.base import Sink
 from stream_mtl.durable import claimed
-from stream_mtl.errors import ConfigError
-from stream_mtl.processes.bus import check_logs, feed_of
+from stream_mtl.errors import ConfigError, Unavailable
+from stream_mtl.processes.bus import check_logs, feed_of, sink_of
 from stream_mtl.processes.declared import Declared, declared
+from stream_mtl.processes.outage import Outage
 from stream_mtl.processes.status import Facts, StatusFile
 from stream_mtl.processes.stop import IDLE, Stop
 from stream_mtl.watch.board import BoardOptions
@@ -24,20 +29,60 @@ def watch(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
         raise ConfigError(
             "no kind of event is served scores, so there is nothing to watch; declare one with `before`, and [serve] log"
         )
-    with claimed(config.watch.path), StatusFile(config.run.status, "watch", clock) as status:
-        check_logs(made)
-        worker = _worker(made, clock)
-        worker.recover()
+    outage = Outage(config.kafka.startup_timeout)
+    with (
+        claimed(config.watch.path),
+        StatusFile(config.run.status, "watch", clock) as status,
+        ExitStack() as held,
+    ):
+        outage.until_done(lambda: check_logs(made), stop)
+        worker = outage.until_done(lambda: _recovered(made, clock), stop)
+        if worker is None:
+            return Readings(None, {})
+        sink = _readings(config)
+        if sink is not None:
+            held.callback(sink.close)
         while not stop():
-            busy = worker.step()
-            status.say(lambda: _facts(worker))
-            if not busy and not follow:
+            busy = outage.unless_away(worker.step, stop)
+            if sink is not None:
+                outage.unless_away(lambda: sink.step(worker), stop)
+            status.say(lambda: _facts(worker), outage.problem)
+            if busy is False and not follow:
                 break
             if not busy:
                 time.sleep(IDLE / 1_000)
         worker.close()
         status.end(_facts(worker))
         return worker.board.readings()
+
+
+class _Readings:
+    """Sends readings to a topic, one record each time that a checkpoint was made."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink, self._rows = sink, -1
+
+    def step(self, worker: WatchWorker) -> None:
+        """Send what was not sent. Raises Unavailable: it is held, and sent the next time."""
+        if worker.saved is not None and worker.saved != self._rows:
+            self._rows = worker.saved
+            self._sink.add(msgspec.json.encode(worker.board.readings()))
+        self._sink.flush()
+
+    def close(self) -> None:
+        """Let go of the sink, whatever it still holds."""
+        with suppress(Unavailable):
+            self._sink.close()
+
+
+def _readings(config: Config) -> _Readings | None:
+    return None if config.watch.readings is None else _Readings(sink_of(config, config.watch.readings))
+
+
+def _recovered(made: Declared, clock: Clock) -> WatchWorker:
+    worker = _worker(made, clock)
+    worker.recover()
+    return worker
 
 
 def board_options(config: Config) -> BoardOptions:

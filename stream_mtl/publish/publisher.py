@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stream_mtl.errors import Unavailable
+from stream_mtl.failpoints import reach
 from stream_mtl.join.feed import Place
 from stream_mtl.learn.worker import Cut
 from stream_mtl.measures import Sums, reading
@@ -12,32 +13,60 @@ from stream_mtl.publish.store import SnapshotStore, unsealed
 
 
 class Publisher:
-    """Puts cuts into a store. What the store did not take is tried again, unless a newer one has come by then."""
+    """Puts cuts into a store, and then announces them.
 
-    def __init__(self, store: SnapshotStore, keep: int, made: Callable[[], Mapping[str, Any]]) -> None:
-        self._store, self._keep, self._made = store, keep, made
+    What the store did not take, or could not be announced, is tried again, unless a newer one has come by then.
+    """
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        keep: int,
+        made: Callable[[], Mapping[str, Any]],
+        announce: Callable[[Manifest], None] = lambda manifest: None,
+    ) -> None:
+        """`announce` may be told the same more than once. It raises Unavailable, and Fenced if another one publishes."""
+        self._store, self._keep, self._made, self._announce = store, keep, made, announce
         self._unsent: Snapshot | None = None
+        self._unsaid: Manifest | None = None
         self.published: Manifest | None = None  # the last one
         self.failures = 0  # puts that the store did not take
-        self.problem: str | None = None  # why it does not take them now
+        self.problem: str | None = None  # why it does not take them, or they cannot be announced, now
+
+    def recover(self) -> None:
+        """Announce the latest snapshot: a crash may have come between."""
+        latest = self._store.latest()
+        if latest is not None:
+            self._unsaid = self._store.manifest(latest)
+            self.retry()
 
     def publish(self, cut: Cut) -> None:
-        """Put a cut, or hold it for `retry`. Raises StateError for one that may not be published."""
+        """Put a cut and announce it, or hold it for `retry`. Raises StateError for one that may not be published."""
         self._unsent = snapshot_of(cut, self._made())
         self.retry()
 
     def retry(self) -> None:
-        """Put what the store did not take, if anything."""
-        if self._unsent is None:
-            return
+        """Put and announce what could not be, if anything. Raises Fenced."""
         try:
-            self._store.put(self._unsent)
-            self._store.prune(self._keep)
+            if self._unsent is not None:
+                self._put(self._unsent)
+            if self._unsaid is not None:
+                reach("publish.before_announce")
+                self._announce(self._unsaid)
+                reach("publish.after_announce")
         except Unavailable as error:
             self.failures += 1
             self.problem = str(error)
             return
-        self.published, self._unsent, self.problem = self._unsent.manifest, None, None
+        self._unsaid, self.problem = None, None
+
+    def _put(self, snapshot: Snapshot) -> None:
+        reach("publish.before_put")
+        self._store.put(snapshot)
+        reach("publish.after_put")
+        self._store.prune(self._keep)
+        self.published, self._unsent = snapshot.manifest, None
+        self._unsaid = self._store.manifest(snapshot.manifest.version)
 
 
 def snapshot_of(cut: Cut, made: Mapping[str, Any]) -> Snapshot:

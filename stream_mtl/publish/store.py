@@ -7,6 +7,7 @@ from typing import Protocol
 
 from stream_mtl.durable import BESIDE, replace_file, sync_folder, write_synced
 from stream_mtl.errors import StateCorrupt, StateError, Unavailable
+from stream_mtl.failpoints import reach
 from stream_mtl.publish.snapshot import (
     File,
     Manifest,
@@ -132,6 +133,7 @@ class SnapshotFolder:
                 _refuse_other(self.manifest(manifest.version), manifest)
             else:
                 self._write(final, manifest, data)
+            reach("snapshot.renamed")
             replace_file(self._folder / _LATEST, f"{manifest.version:06d}\n".encode())
         except OSError as error:
             raise Unavailable(
@@ -185,8 +187,10 @@ class SnapshotFolder:
             shutil.rmtree(beside)
         beside.mkdir()
         write_synced(beside / _WEIGHTS, [data])
+        reach("snapshot.weights")
         write_synced(beside / _MANIFEST, [encode_manifest(manifest)])
         sync_folder(beside)
+        reach("snapshot.manifest")
         beside.rename(final)
         sync_folder(self._folder)
 

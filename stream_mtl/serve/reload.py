@@ -9,6 +9,7 @@ import structlog
 
 from stream_mtl.clock import Clock, Millis
 from stream_mtl.errors import FingerprintMismatch, StateCorrupt, StateError, Unavailable
+from stream_mtl.failpoints import reach
 from stream_mtl.publish.snapshot import Version
 from stream_mtl.publish.store import SnapshotStore
 from stream_mtl.serve.scorer import Scorer, load
@@ -45,7 +46,7 @@ class Reloader:
         self.problem: Problem | None = None
         self.counts: Counter[tuple[str, str]] = Counter()  # (result, reason) -> how often
         self._store, self._scorer, self._clock = store, scorer, clock
-        self._closing = threading.Event()
+        self._closing, self._awake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
 
     def start(self) -> None:
@@ -55,8 +56,13 @@ class Reloader:
     def close(self) -> None:
         """Look no more; what is being loaded is waited for."""
         self._closing.set()
+        self._awake.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    def nudge(self) -> None:
+        """Look now, in the thread: somebody says that there is a new snapshot. Any thread may call it."""
+        self._awake.set()
 
     def look(self) -> None:
         """Swap in the latest snapshot if it is another one and verifies; else note why. Never raises.
@@ -74,9 +80,10 @@ class Reloader:
             version = newest
 
     def _run(self) -> None:
-        self.look()
-        while not self._closing.wait(self.poll_every / 1_000):
+        while not self._closing.is_set():
+            self._awake.clear()
             self.look()
+            self._awake.wait(self.poll_every / 1_000)
 
     def _latest(self) -> Version | None:
         try:
@@ -95,10 +102,13 @@ class Reloader:
     def _take(self, version: Version) -> Exception | None:
         """Load and swap, or return what is wrong. Any exception, for a bad snapshot may not end the looking."""
         try:
+            reach("serve.before_load")
             loaded = load(self._store, self._scorer.recipe, version)
+            reach("serve.loaded")
         except Exception as error:
             return error
         self._scorer.swap(loaded)
+        reach("serve.swapped")
         self.counts["swapped", ""] += 1
         structlog.get_logger().info("snapshot_swapped", version=version)
         return None

@@ -10,6 +10,7 @@ import msgspec
 
 from stream_mtl.clock import SECOND, Clock, Millis
 from stream_mtl.errors import FingerprintMismatch
+from stream_mtl.failpoints import reach
 from stream_mtl.join.feed import Feed, Portion
 from stream_mtl.join.log import refuse_other
 from stream_mtl.join.spec import ChainSpec
@@ -61,6 +62,11 @@ class WatchWorker:
         self._window = window_name(min(board.windows)) if board.windows else None
         self._saved: int | None = None  # the rows of the newest checkpoint
         self._last_shown = self._last_checkpoint = clock()
+
+    @property
+    def saved(self) -> int | None:
+        """The rows that the newest checkpoint holds; None without one."""
+        return self._saved
 
     @property
     def blocks(self) -> int:
@@ -117,6 +123,7 @@ class WatchWorker:
             "board": board,
         }
         write_checkpoint(self._state, self.rows, arrays, facts)
+        reach("watch.before_note")
         self._saved = self.rows
         self._note()
 
