@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from stream_mtl.errors import Fenced
+from stream_mtl.failpoints import reach
 
 Bytes: TypeAlias = bytes | memoryview
 
@@ -19,6 +20,7 @@ def write_synced(path: Path, parts: Iterable[Bytes], sync: bool = True) -> None:
     """Write a file and wait until the disk has it."""
     with path.open("wb") as file:
         file.writelines(parts)
+        reach("files.unsynced")
         file.flush()
         if sync:
             os.fsync(file.fileno())

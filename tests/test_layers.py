@@ -13,11 +13,11 @@ import stream_mtl
 ROOT = Path(stream_mtl.__file__).parent
 
 PACKAGES = ("connectors", "events", "join", "label", "learn", "publish", "serve", "watch", "generate")
-LEAVES = ("clock", "durable", "errors", "hashing", "measures", "varint")
+LEAVES = ("clock", "durable", "errors", "failpoints", "hashing", "measures", "varint")
 TOPS = ("config", "processes", "cli", "bench", "testing")  # may import anything; no package imports them
 
 WITHOUT_TORCH = PACKAGES[: PACKAGES.index("learn")]
-LEAVES_OF_LEAVES = ("clock", "errors")
+LEAVES_OF_LEAVES = ("clock", "errors", "failpoints")
 
 
 def allowed(part: str) -> frozenset[str]:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from stream_mtl import __version__
+from stream_mtl import __version__, failpoints
 from stream_mtl.config.load import Loaded, load
 from stream_mtl.errors import StreamMtlError, Unavailable
 
@@ -71,6 +71,9 @@ def stream_mtl(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    enable_failpoints: Annotated[
+        bool, typer.Option("--enable-failpoints", help="Let STREAM_MTL_FAILPOINT end processes: for tests.")
+    ] = False,
 ) -> None:
     """Join impressions, clicks and late conversions; learn, serve and watch.
 
@@ -85,6 +88,7 @@ def stream_mtl(
     STREAM_MTL__LEARN__SEED=7 stream-mtl config show site.toml --origin -X learn.batch_size=128
     """
     _log_to_stderr()
+    failpoints.arm(os.environ, enable_failpoints)
 
 
 def print_accounts(accounts: Mapping[str, Mapping[str, int]], as_json_: bool) -> None:

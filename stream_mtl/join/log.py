@@ -10,6 +10,7 @@ import msgspec
 
 from stream_mtl.durable import sync_folder, write_synced
 from stream_mtl.errors import BlockCorrupt, FingerprintMismatch, StateError
+from stream_mtl.failpoints import reach
 from stream_mtl.join.block import Header, decode, decode_header, encode
 from stream_mtl.join.transitions import Transitions
 
@@ -167,7 +168,9 @@ class FileLog(Numbered):
         _expect(header.block, self._next)
         path = self._path(header.block)
         write_synced(path.with_suffix(".tmp"), encode(header, transitions), self._sync)
+        reach("log.beside")
         path.with_suffix(".tmp").rename(path)
+        reach("log.renamed")
         if self._sync:
             sync_folder(self.folder)
             self._let_go(header.block - _CACHED)

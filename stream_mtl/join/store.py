@@ -10,6 +10,7 @@ import msgspec
 import pyarrow as pa
 
 from stream_mtl.durable import replace_file, write_synced
+from stream_mtl.failpoints import reach
 from stream_mtl.join.parts import stream_parts
 
 
@@ -88,11 +89,14 @@ class SegmentStore:
                 entries[name] = held
             else:
                 entries[name] = self._write_table(name, table, name in state.sealed)
+                reach("state.after_table")
         manifest = _Manifest(1, self._number, dict(state.meta), entries)
         path = self._folder / f"checkpoint-{self._number:012d}.json"
         text = msgspec.json.encode(manifest)
         digest = hashlib.sha256(text).hexdigest().encode()
+        reach("state.before_manifest")
         replace_file(path, digest + b"\n" + text, self._sync)
+        reach("state.after_manifest")
         self._manifests = [manifest, *self._manifests][:2]
         self._number += 1
         self._sweep()

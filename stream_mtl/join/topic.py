@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from stream_mtl.connectors.claims import Claim, Tenure, claim_of, claims, take_over
 from stream_mtl.connectors.partition import Entry, PartitionLog
 from stream_mtl.errors import BlockCorrupt, PositionOutOfRange, StateError
+from stream_mtl.failpoints import reach
 from stream_mtl.join.block import Header, decode, decode_header, encode
 from stream_mtl.join.log import Bookmark, plain, refuse_other
 from stream_mtl.join.transitions import Transitions
@@ -136,7 +137,9 @@ class TopicLog:
             frame + data[at : at + self._part_bytes].tobytes()
             for frame, at in zip(frames, starts, strict=True)
         ]
+        reach("log.before_send")
         offsets = self._tenure.append(parts)
+        reach("log.after_send")
         self._mark(header.block, offsets[0], epoch)
         self._mark(header.block + 1, offsets[-1] + 1, epoch)
         self._next = header.block + 1

@@ -14,6 +14,7 @@ from stream_mtl.errors import FingerprintMismatch, PositionOutOfRange
 from stream_mtl.events.codec import Codec
 from stream_mtl.events.letters import letters_of
 from stream_mtl.events.types import Arrivals, Events, EventSpec, Malformed
+from stream_mtl.failpoints import reach
 from stream_mtl.join.block import Header, Progress, Tick, merged
 from stream_mtl.join.digest import TransitionDigest
 from stream_mtl.join.joiner import Joiner, Partition
@@ -88,6 +89,7 @@ class JoinWorker:
         again from there up to the block's positions, with the output off. Raises FingerprintMismatch,
         PositionOutOfRange, Unavailable.
         """
+        reach("recover.begin")
         states = self._store.load()
         if states:
             self._log.resume(states[0].meta.get("log", {}))
@@ -102,6 +104,7 @@ class JoinWorker:
         self._untold = 0
         self._committed, self._block = dict(self.joiner.positions), last.block + 1
         self._seek(self.joiner.positions)
+        reach("recover.end")
         return again
 
     def step(self) -> int:
@@ -112,10 +115,12 @@ class JoinWorker:
         for name, source in self._sources.items():
             some = source.poll(self._options.poll_rows, frozenset(n for s, n in paused if s == name))
             for records in some:
+                reach("join.after_poll")
                 arrivals = self._codec.decode(records)
                 self._admit(arrivals)
                 read += len(records)
                 heard.add((name, records.partition))
+                reach("join.after_admit")
             if not some and source.ended() and name not in self._ended:
                 self._end_source(name)
         self._pass_over_silent(heard)
@@ -156,7 +161,9 @@ class JoinWorker:
         if not self._told and self._committed == self.joiner.positions and not self._ticks:
             return
         self._letters.flush()
+        reach("join.before_append")
         self._log.append(self._header(), self._batch())
+        reach("join.after_append")
         self._committed = dict(self.joiner.positions)
         self._told, self._ticks = [], []
         self._block += 1
@@ -166,6 +173,7 @@ class JoinWorker:
     def checkpoint(self) -> None:
         """Keep the state, which must be that of the last block."""
         state = save(self.joiner)
+        reach("join.before_checkpoint")
         block = self._block - 1
         self._store.save(
             replace(state, meta={**state.meta, "block": block, "log": self._log.bookmark(block)})
@@ -195,6 +203,7 @@ class JoinWorker:
         for state in states:
             if state.meta["block"] <= last.block:
                 restore(self.joiner, state)
+                reach("recover.restored")
                 self._seek(self.joiner.positions)
                 return self._go_to(last, int(state.meta["block"]) + 1)
         return self._make_anew(last)
@@ -252,6 +261,7 @@ class JoinWorker:
                 for records in source.poll(self._options.poll_rows, done):
                     found = True
                     again += self._read_again(self._codec.decode(records), target, ticks)
+                    reach("recover.reading")
             if not found:
                 short = {p: (self.joiner.positions[p], target[p]) for p in sorted(behind)}
                 raise PositionOutOfRange(

@@ -24,6 +24,7 @@ from safetensors.numpy import load, save
 
 from stream_mtl.durable import BESIDE, sync_folder, write_synced
 from stream_mtl.errors import StateCorrupt, Unavailable
+from stream_mtl.failpoints import reach
 
 FORMAT = 1
 
@@ -58,11 +59,14 @@ def write_checkpoint(
         beside.mkdir()
         tensors = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
         write_synced(beside / _TENSORS, [tensors])
+        reach("checkpoint.tensors")
         write_synced(beside / _MANIFEST, [_manifest(number, tensors, facts)])
         sync_folder(beside)
         if final.exists():
             shutil.rmtree(final)
+        reach("checkpoint.manifest")
         beside.rename(final)
+        reach("checkpoint.renamed")
         sync_folder(root)
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stream_mtl.clock import Millis
+from stream_mtl.failpoints import reach
 from stream_mtl.label.base import Reading
 from stream_mtl.label.plan import Lesson, joint_name
 from stream_mtl.learn.adam import Adam
@@ -73,6 +74,7 @@ class Learner:
         counts = (batch.weight > 0).sum(axis=0).tolist()
         told = dict(zip(self.recipe.plan.names, counts, strict=True))
         self._send_back(losses, frozenset(name for name, rows in told.items() if rows), opened)
+        reach("learn.after_backward")
         norm, admitted, evicted = self._apply(opened, int(batch.told.max()))
         report = StepReport(
             step=self.step,

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from stream_mtl.clock import MINUTE, Clock, Millis
 from stream_mtl.errors import FingerprintMismatch
+from stream_mtl.failpoints import reach
 from stream_mtl.join.feed import Feed, Place, Portion
 from stream_mtl.label.oracle import Truth
 from stream_mtl.learn.arrays import Arrays, put_under, under
@@ -97,12 +98,14 @@ class TrainWorker:
         place, StateCorrupt if there are checkpoints and none verifies.
         """
         found = read_checkpoint(self._folder)
+        reach("train.recover")
         if found is not None:
             self._restore(found.arrays, found.facts)
         else:
             self._feed.start()
             self._parent_places = self._feed.places
         self._flush_where_noted()
+        reach("train.recovered")
         return found is not None
 
     def step(self) -> bool:
@@ -152,6 +155,7 @@ class TrainWorker:
 
     def _after_step(self, stepped: Stepped) -> None:
         self._upto = stepped.upto
+        reach("learn.after_step")
         self._count(stepped.report)
 
     def _count(self, report: StepReport) -> None:
@@ -198,6 +202,7 @@ class TrainWorker:
             self._flush()
 
     def _flush(self) -> None:
+        reach("learn.flush_noted")
         self._flushed = self._rows
         report = self.trainer.flush()
         if report is not None:
