@@ -32,6 +32,8 @@ from kafka.record.default_records import DefaultRecordBatch
 
 from stream_mtl.connectors.backlog import Backlog
 from stream_mtl.connectors.base import Positions, Unreadable
+from stream_mtl.connectors.courier import Courier, Header
+from stream_mtl.connectors.glance import Glance
 from stream_mtl.connectors.kafka_reader import KafkaReader, Place, Topic
 from stream_mtl.connectors.kafka_writer import KafkaPartitionLog, KafkaSink
 from stream_mtl.connectors.partition import Bytes
@@ -122,6 +124,15 @@ class Kafka:
             numbers = ", ".join(f"{topic} has {count}" for topic, count in sorted(found.items()))
             raise ConfigError(f"kafka: topics that are joined need equally many partitions: {numbers}")
         return Membership(self._options, group, tuple(topics), before_lost, instance_id, session_timeout)
+
+    def glance(self, places: Collection[Place]) -> Glance:
+        """Look at a few records of places, with their keys. Raises Unavailable."""
+        patience = self._options.request_timeout
+        return Glance(lambda wanted: _Intake(self._options, wanted, True, None), places, patience)
+
+    def courier(self, compression: Compression = "lz4") -> Courier:
+        """Send to any topics, with times and headers. It connects when something is sent."""
+        return Courier(lambda topic: _Outbox(self._options, topic, compression))
 
     def admin(self) -> "KafkaAdmin":
         """Look at topics and groups, and make them. Raises Unavailable."""
@@ -240,17 +251,20 @@ class KafkaAdmin:
 
     def partitions(self, topics: Collection[str]) -> dict[str, int]:
         """Return how many partitions topics have. Raises ConfigError for one that is missing."""
-        with _answering("describe topics"):
-            found = self._client.describe_topics(list(topics))
-        known = {topic["name"]: topic for topic in found}
+        found = self.existing(topics)
         for name in topics:
-            code = known[name]["error_code"] if name in known else _NO_TOPIC
-            if code == _NO_TOPIC:
+            if name not in found:
                 raise ConfigError(f"kafka: there is no topic {name}; make it with: stream-mtl topics create")
-            if code:
-                with _answering(f"describe topic {name}"):
-                    raise failures.for_code(code)
-        return {name: len(known[name]["partitions"]) for name in topics}
+        return found
+
+    def existing(self, topics: Collection[str]) -> dict[str, int]:
+        """Return how many partitions those of the topics have that are there."""
+        return {name: len(found["partitions"]) for name, found in self._described(topics).items()}
+
+    def replicas(self, topic: str) -> int:
+        """Return on how many brokers a topic's partitions are, of the one that is on the fewest; 0: nowhere."""
+        found = self._described([topic]).get(topic, {"partitions": []})
+        return min((len(one["replica_nodes"]) for one in found["partitions"]), default=0)
 
     def create(
         self, topic: str, partitions: int, replication: int = -1, configs: Mapping[str, str] | None = None
@@ -311,6 +325,15 @@ class KafkaAdmin:
     def close(self) -> None:
         """Let go. May be called twice."""
         self._client.close()
+
+    def _described(self, topics: Collection[str]) -> dict[str, Any]:
+        with _answering("describe topics"):
+            found = self._client.describe_topics(list(topics))
+        for topic in found:
+            if topic["error_code"] not in (0, _NO_TOPIC):
+                with _answering(f"describe topic {topic['name']}"):
+                    raise failures.for_code(topic["error_code"])
+        return {topic["name"]: topic for topic in found if topic["error_code"] == 0}
 
     def _offsets(self, topic: str, spec: "OffsetSpec | int") -> Positions:
         count = self.partitions([topic])[topic]
@@ -457,13 +480,27 @@ class _Outbox:
         self._patience = options.startup_timeout  # ms that a broker is waited for
         self._error: Exception | None = None  # why the last one failed that did
 
-    def send(self, value: Bytes, key: bytes | None, partition: int | None = None) -> Any:
-        """Hand a record to the producer. Its partitioner hashes keys as Java's does."""
+    def send(
+        self,
+        value: Bytes,
+        key: bytes | None,
+        partition: int | None = None,
+        time: int | None = None,
+        headers: Sequence[Header] = (),
+    ) -> Any:
+        """Hand a record to the producer. Its partitioner hashes keys as Java's does. `time` None: now."""
         if self._producer is None:
             self._producer = _connect(self._options, KafkaProducer, self._settings, self._patience)
             self._patience = self._options.delivery_timeout
         try:
-            sent = self._producer.send(self._topic, value=value, key=key, partition=partition)
+            sent = self._producer.send(
+                self._topic,
+                value=value,
+                key=key,
+                partition=partition,
+                timestamp_ms=time,
+                headers=list(headers) or None,
+            )
         except failures.MessageSizeTooLargeError as error:
             raise DataError(f"kafka: a record for {self._topic} has {len(value)} bytes; {error}") from error
         except failures.KafkaError as error:

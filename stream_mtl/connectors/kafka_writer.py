@@ -148,7 +148,7 @@ class KafkaPartitionLog:
                     f"{self.name}: offsets {gap.begin} to {gap.end} are not readable: {gap.reason}"
                 )
             size -= int((chunk.ends - chunk.starts).sum())
-            found += _entries(chunk)
+            found += entries_of(chunk)
             self._here = range(found[-1].offset + 1, chunk.next + 1)
         return found
 
@@ -206,7 +206,8 @@ def _fitting(chunk: Chunk, size: int) -> int:
     return int(np.searchsorted(np.cumsum(chunk.ends - chunk.starts), size)) + 1
 
 
-def _entries(chunk: Chunk) -> list[Entry]:
+def entries_of(chunk: Chunk) -> list[Entry]:
+    """Return the records of a chunk one by one."""
     data = chunk.data.data
     columns = (chunk.positions, chunk.starts, chunk.ends, chunk.keys, chunk.key_ends, chunk.times)
     return [

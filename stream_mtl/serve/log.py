@@ -12,6 +12,7 @@ from msgspec.structs import astuple
 
 from stream_mtl.clock import SECOND, Millis
 from stream_mtl.connectors.base import Sink
+from stream_mtl.connectors.keys import record_key
 from stream_mtl.errors import ConfigError, Unavailable
 from stream_mtl.serve.requests import Asked, Messages, ScoreAnswer, refuse_twins
 
@@ -136,11 +137,6 @@ class ScoreLog:
                 record = self._encode(dict(zip(names, (*keys[place], *told, *scores), strict=True)))
                 records.append((record, record_key(keys[place])))
         return records
-
-
-def record_key(values: Sequence[Any]) -> bytes:
-    """Return the key of a record of these key fields: what puts a chain's records into one partition of every topic."""
-    return "|".join(map(str, values)).encode()
 
 
 def _check(key: Sequence[str], messages: Messages) -> None:
