@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from stream_mtl.config.formats import file_formats, topic_formats
 from stream_mtl.config.registry import schema_registry
+from stream_mtl.config.secrets import secret_of
 from stream_mtl.config.sections import Config
 from stream_mtl.config.values import Topic as TopicName
 from stream_mtl.connectors.append import JsonLinesSink
@@ -34,7 +33,7 @@ def kafka_of(config: Config) -> Kafka:
             security=kafka.security,
             mechanism=kafka.mechanism,
             user=kafka.user,
-            password=_secret("kafka.password_file", kafka.password, kafka.password_file),
+            password=secret_of(kafka.password, kafka.password_file),
             ca_path=kafka.ca_path,
             cert_path=kafka.cert_path,
             key_file=kafka.key_file,
@@ -178,14 +177,3 @@ def _make_room_for_scores(config: Config) -> None:
     """Let a joiner that is there before the scorer find the folder that the scorer will write to."""
     if isinstance(config.serve.log, Path):
         config.serve.log.mkdir(parents=True, exist_ok=True)
-
-
-def _secret(name: str, given: SecretStr | None, path: Path | None) -> str | None:
-    if given is not None:
-        return given.get_secret_value()
-    if path is None:
-        return None
-    try:
-        return path.read_text().strip()
-    except OSError as error:
-        raise ConfigError(f"{name} cannot be read: {error.strerror}; name a file that holds it") from None
