@@ -81,7 +81,23 @@ class Topics:
 
 @pytest.fixture(scope="session")
 def all_topics() -> Iterator[Callable[[str], Topics]]:
-    """Return the topics of a broker, by its address."""
+    """Return the topics of a broker that lives as long as the run, by its address."""
+    yield from _opened()
+
+
+@pytest.fixture
+def own_topics() -> Iterator[Callable[[str], Topics]]:
+    """Return the topics of a broker of this test: clients of a dead one would try to reach it for ever."""
+    yield from _opened()
+
+
+@pytest.fixture
+def topics(broker: Any, all_topics: Callable[[str], Topics]) -> Topics:
+    """Topics of the broker that all tests share."""
+    return all_topics(broker.bootstrap)
+
+
+def _opened() -> Iterator[Callable[[str], Topics]]:
     known: dict[str, Topics] = {}
 
     def of(bootstrap: str) -> Topics:
@@ -92,9 +108,3 @@ def all_topics() -> Iterator[Callable[[str], Topics]]:
     yield of
     for topics in known.values():
         topics.close()
-
-
-@pytest.fixture
-def topics(broker: Any, all_topics: Callable[[str], Topics]) -> Topics:
-    """Topics of the broker that all tests share."""
-    return all_topics(broker.bootstrap)

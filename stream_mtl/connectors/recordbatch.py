@@ -154,12 +154,14 @@ def _columns(batches: Sequence[Batch]) -> Chunk:
     if (at >= ends).any():  # the number of headers must follow
         raise _Corrupt("a record is longer than it says")
     counts = [batch.count for batch in batches]
-    positions = delta.values() + np.repeat([batch.base for batch in batches], counts)
-    times = np.repeat([batch.time for batch in batches], counts)
-    appended = np.repeat([batch.appended for batch in batches], counts)
-    times = times + np.where(appended, 0, time.values())
-    if len(positions) and (np.diff(positions) <= 0).any():
-        raise _Corrupt("the positions of records do not rise")
+    base, after, time_base, appended = (
+        np.repeat(np.array(column, np.int64), counts)
+        for column in zip(*((b.base, b.next, b.time, b.appended) for b in batches), strict=True)
+    )
+    positions = base + delta.values()
+    if ((positions < base) | (positions >= after)).any() or (np.diff(positions) <= 0).any():
+        raise _Corrupt("the positions of records are not in order")
+    times = time_base + np.where(appended, 0, time.values())
     return Chunk(view.raw, starts, stops, keys, key_ends, positions, times, batches[-1].next)
 
 

@@ -1,5 +1,5 @@
 """Topics of a broker."""
 
-from tests.topics import all_topics, topics
+from tests.topics import all_topics, own_topics, topics
 
-__all__ = ["all_topics", "topics"]
+__all__ = ["all_topics", "own_topics", "topics"]

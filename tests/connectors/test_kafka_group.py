@@ -93,7 +93,7 @@ def test_a_member_that_has_died_is_replaced(topics, names, group):
     one.membership.close()
 
 
-@needs("static-membership")
+@needs("static-membership", "takeover")  # not the small brokers, that move partitions all the same
 def test_a_member_with_a_name_comes_back_without_the_others_noticing(topics, names, group):
     one, two = (Member(topics, group, names, instance_id=name) for name in ("one", "two"))
     until(lambda: len(one.holds) == len(two.holds) == 2, one, two)

@@ -1,5 +1,6 @@
 """Reading Kafka: batches as a whole and records one by one give the same, whatever the log holds."""
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -275,26 +276,26 @@ def test_a_log_that_was_cut_in_front_of_us_is_told_with_both_numbers(topics, rea
     assert source.begin() == {0: 4}
 
 
-@needs("restart")
-def test_a_live_source_goes_on_when_its_broker_has_come_back(own_broker, all_topics):
+@needs("restart", "takeover")  # the small brokers that restart know their topics only a while later
+def test_a_live_source_goes_on_when_its_broker_has_come_back(own_broker, own_topics):
     from stream_mtl.connectors.kafka import Kafka
 
     broker = own_broker()
-    topics = all_topics(broker.bootstrap)
+    topics = own_topics(broker.bootstrap)
     topic = topics.new()
     topics.write(topic, [b"a"] * 3)
     kafka = Kafka(replace(topics.options, request_timeout=500))
-    reader = kafka.reader({"s": Topic(topic, Format("json"))}, follow=True)
-    source = reader.sources["s"]
-    assert len(rows(until_something(source))) == 3
-    broker.kill()
-    assert [source.poll(10) for _ in range(100)] == [[]] * 100
-    with pytest.raises(Unavailable):
-        source.begin()
-    broker.start()
-    topics.write(topic, [b"b"] * 2)
-    assert rows(until_something(source))[0][:2] == (3, b"b")
-    reader.close()
+    with contextlib.closing(kafka.reader({"s": Topic(topic, Format("json"))}, follow=True)) as reader:
+        source = reader.sources["s"]
+        assert len(rows(until_something(source))) == 3
+        broker.kill()
+        assert [source.poll(10) for _ in range(100)] == [[]] * 100
+        with pytest.raises(Unavailable):
+            source.begin()
+        broker.start()
+        with contextlib.closing(kafka.sink(topic)) as sink:
+            sink.add(b"b")
+        assert rows(until_something(source))[0][:2] == (3, b"b")
 
 
 def until_something(source: Source) -> list[Records]:
