@@ -103,8 +103,12 @@ def distinct(letters: Iterable[DeadLetter]) -> Iterator[DeadLetter]:
 
 
 def read_letters(folder: Path) -> Iterator[DeadLetter]:
-    """Yield the distinct letters in the folder of a JsonLinesSink, unfinished files too. Raises DataError."""
-    paths = sorted(folder.glob("[0-9]*.jsonl")) + hidden(folder, ".jsonl")
+    """Yield the distinct letters in the folder of a JsonLinesSink, or of several below it, unfinished files too.
+
+    Raises DataError.
+    """
+    folders = [folder, *sorted(inner for inner in folder.iterdir() if inner.is_dir())]
+    paths = [path for one in folders for path in sorted(one.glob("[0-9]*.jsonl")) + hidden(one, ".jsonl")]
     yield from distinct(letter for path in paths for letter in _letters(path))
 
 

@@ -3,10 +3,13 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 from stream_mtl.clock import BEGINNING, Clock, Millis, system_clock
 from stream_mtl.config.chains import limits
 from stream_mtl.config.load import Loaded
+from stream_mtl.config.sections import Config
+from stream_mtl.config.values import Topic as TopicName
 from stream_mtl.connectors.base import Sink, Source
 from stream_mtl.connectors.kafka import Membership
 from stream_mtl.connectors.letters import DeadLetters
@@ -146,12 +149,18 @@ def _worker(made: Declared, number: int, clock: Clock, follow: bool) -> JoinWork
         read = sources(made, follow, only)
         for source in read:
             opened.callback(source.close)
-        letters = sink_of(config, config.dead_letters.path)
+        letters = sink_of(config, _letters(config, number))
         worker = build(
             made, read, log, SegmentStore(config.join.state / str(number)), letters, clock, follow, number
         )
         opened.pop_all()
     return worker
+
+
+def _letters(config: Config, number: int) -> Path | TopicName:
+    """Return where a joiner's dead letters go. A folder has one writer: of several joiners each has its own below it."""
+    place = config.dead_letters.path
+    return place / str(number) if isinstance(place, Path) and config.join.partitions > 1 else place
 
 
 def build(

@@ -78,3 +78,11 @@ def test_a_line_that_is_no_letter_is_an_error_that_says_where(tmp_path, line):
     )
     with pytest.raises(DataError, match=r"00000000\.jsonl, line 2"):
         list(read_letters(tmp_path))
+
+
+def test_letters_of_several_writers_lie_in_folders_below_and_are_read_together(tmp_path):
+    for partition in range(2):
+        letters = DeadLetters(JsonLinesSink(tmp_path / str(partition)))
+        letters.add(DeadLetter("s", partition, 7, "r", b"v"))
+        letters.close()
+    assert [(letter.partition, letter.position) for letter in read_letters(tmp_path)] == [(0, 7), (1, 7)]
