@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from stream_mtl.clock import Millis
 from stream_mtl.config.formats import file_formats, topic_formats
 from stream_mtl.config.registry import schema_registry
 from stream_mtl.config.secrets import secret_of
@@ -22,6 +23,7 @@ from stream_mtl.join.log import FileLog, TransitionLog
 from stream_mtl.join.topic import TopicLog
 from stream_mtl.processes.crew import summed
 from stream_mtl.processes.declared import Declared, check_folder
+from stream_mtl.processes.stop import IDLE, IDLE_ON_BUS
 
 
 def kafka_of(config: Config) -> Kafka:
@@ -61,6 +63,11 @@ def is_on_bus(config: Config) -> bool:
     if len(schemes) > 1:
         raise ConfigError("events: some sources are files and some are topics; let all be of one kind")
     return schemes == {"kafka"}
+
+
+def idle_of(config: Config) -> Millis:
+    """Return how long a reader of the log rests when it found nothing to do."""
+    return IDLE_ON_BUS if isinstance(config.join.path, TopicName) else IDLE
 
 
 def sources(made: Declared, follow: bool, partition: int | None = None) -> list[Source]:

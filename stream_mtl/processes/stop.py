@@ -19,6 +19,9 @@ PARENT = "STREAM_MTL_PARENT"
 IDLE: Millis = 20
 """How long a process rests when a step found nothing to do."""
 
+IDLE_ON_BUS: Millis = 100
+"""The same where looking for something to do is a question to a broker."""
+
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Stop]:

@@ -18,12 +18,12 @@ from stream_mtl.errors import ConfigError
 from stream_mtl.failpoints import reach
 from stream_mtl.label.oracle import Oracle
 from stream_mtl.learn.worker import TrainOptions, TrainWorker
-from stream_mtl.processes.bus import check_logs, feed_of, kafka_of
+from stream_mtl.processes.bus import check_logs, feed_of, idle_of, kafka_of
 from stream_mtl.processes.declared import Declared, declared
 from stream_mtl.processes.outage import Outage
 from stream_mtl.processes.recipe import prepare_torch, recipe_of
 from stream_mtl.processes.status import Facts, StatusFile
-from stream_mtl.processes.stop import IDLE, Stop
+from stream_mtl.processes.stop import Stop
 from stream_mtl.publish.announce import Leader, owner_of
 from stream_mtl.publish.publisher import Publisher
 from stream_mtl.publish.store import SnapshotFolder
@@ -64,7 +64,7 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
             if busy is False and not follow:
                 break
             if not busy:
-                time.sleep(IDLE / 1_000)
+                time.sleep(idle_of(config) / 1_000)
         if follow or stop():
             reach("train.rest")
             worker.checkpoint()

@@ -11,11 +11,11 @@ from stream_mtl.config.sections import Config
 from stream_mtl.connectors.base import Sink
 from stream_mtl.durable import claimed
 from stream_mtl.errors import ConfigError, Unavailable
-from stream_mtl.processes.bus import check_logs, feed_of, sink_of
+from stream_mtl.processes.bus import check_logs, feed_of, idle_of, sink_of
 from stream_mtl.processes.declared import Declared, declared
 from stream_mtl.processes.outage import Outage
 from stream_mtl.processes.status import Facts, StatusFile
-from stream_mtl.processes.stop import IDLE, Stop
+from stream_mtl.processes.stop import Stop
 from stream_mtl.watch.board import BoardOptions
 from stream_mtl.watch.readings import Readings
 from stream_mtl.watch.worker import WatchOptions, WatchWorker
@@ -50,7 +50,7 @@ def watch(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
             if busy is False and not follow:
                 break
             if not busy:
-                time.sleep(IDLE / 1_000)
+                time.sleep(idle_of(config) / 1_000)
         worker.close()
         status.end(_facts(worker))
         return worker.board.readings()
