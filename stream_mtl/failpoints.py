@@ -92,6 +92,7 @@ class _Order:
     on: bool  # and every time after it
     action: str
     number: int  # the exit code, the milliseconds
+    text: str  # of the action, as it was given
 
     def applies(self, time_: int) -> bool:
         return time_ == self.first or (self.on and time_ > self.first)
@@ -139,7 +140,7 @@ def _parsed(text: str) -> _Order:
             f'STREAM_MTL_FAILPOINT: "{text}" is no order; write NAME:NTH:ACTION, like "{name}:1:kill"; actions: kill, '
             "exit(CODE), raise, sleep(MS), enospc; NTH is 1 or more, with a + for every time from then on"
         )
-    return _Order(name, int(nth.rstrip("+")), nth.endswith("+"), known[1], int(known[2] or 1))
+    return _Order(name, int(nth.rstrip("+")), nth.endswith("+"), known[1], int(known[2] or 1), action)
 
 
 def _act(name: str) -> None:
@@ -148,7 +149,7 @@ def _act(name: str) -> None:
         time_ = _reached[name]
     for order in _orders[name]:
         if order.applies(time_):
-            _report(f"{name}:{time_}:{order.action}")
+            _report(f"{name}:{time_}:{order.text}")
             _ACTS[order.action](order)
 
 

@@ -11,6 +11,7 @@ from stream_mtl.connectors.kafka_reader import Intake, Place
 from stream_mtl.connectors.partition import Bytes, Entry
 from stream_mtl.connectors.recordbatch import Chunk
 from stream_mtl.errors import BlockCorrupt, DataError, PositionOutOfRange, Unavailable
+from stream_mtl.failpoints import reach
 
 
 class Sent(Protocol):
@@ -115,7 +116,11 @@ class KafkaPartitionLog:
 
     def append(self, values: Sequence[Bytes], key: bytes | None = None) -> list[int]:
         """Append records, in this order, and return their offsets once all replicas have them."""
-        sent = [self._outbox.send(value, key, self._place[1]) for value in values]
+        sent: list[Any] = []
+        for value in values:
+            if sent:
+                reach("log.between_parts")
+            sent.append(self._outbox.send(value, key, self._place[1]))
         if sent:
             self._outbox.settle()
         if any(one is None or not one.succeeded() for one in sent):
