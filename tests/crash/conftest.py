@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.crash.bus import BusSite, announced, filled
 from tests.crash.child import Nursery, nursery
 from tests.crash.site import Site, configuration, write_market
+from tests.topics import Topics, all_topics, topics
+
+__all__ = ["all_topics", "topics"]
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +74,56 @@ def site(children: Nursery, on_files: str, tmp_path: Path) -> Callable[..., Site
         return made
 
     return make
+
+
+@pytest.fixture(scope="session")
+def _bus() -> dict[str, dict[str, str]]:
+    """Topics that hold the market, by broker."""
+    return {}
+
+
+@pytest.fixture
+def bus(
+    children: Nursery, topics: Topics, events: Path, _bus: dict[str, dict[str, str]], tmp_path: Path
+) -> Callable[..., BusSite]:
+    """Make a site on the bus that all tests share; over the log of another one, where that is given."""
+    bootstrap = topics.options.bootstrap_servers
+    names = _bus[bootstrap] if bootstrap in _bus else _bus.setdefault(bootstrap, filled(topics, events))
+
+    def make(log: BusSite | None = None) -> BusSite:
+        folder = tmp_path / uuid.uuid4().hex[:8]
+        return BusSite(topics, names, children, folder, events, "" if log is None else log.log)
+
+    return make
+
+
+@pytest.fixture
+def bus_joined(bus: Callable[..., BusSite], _done: dict[str, Any]) -> Any:
+    """What an undisturbed joiner makes on the bus."""
+    if "joined" not in _done:
+        made = bus()
+        made.run("join")
+        _done.update(joined=made.joined(), site=made)
+    return _done["joined"]
+
+
+@pytest.fixture
+def bus_learned(bus: Callable[..., BusSite], bus_joined: Any, _done: dict[str, Any]) -> Any:
+    """What an undisturbed trainer makes on the bus."""
+    if "learned" not in _done:
+        made = bus(_done["site"])
+        made.run("train")
+        _done.update(learned=made.learned() | {"announced": announced(made)})
+    return _done["learned"]
+
+
+@pytest.fixture
+def bus_whole(bus_learned: Any, _done: dict[str, Any]) -> BusSite:
+    """The site of the undisturbed processes on the bus."""
+    site: BusSite = _done["site"]
+    return site
+
+
+@pytest.fixture(scope="session")
+def _done() -> dict[str, Any]:
+    return {}
