@@ -1,0 +1,17 @@
+"""How commands print tables, and the option that prints JSON in their place."""
+
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+
+_FILE: Final = 120  # columns where there is no terminal
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as the terminal; where there is none, wide enough that little is folded."""
+    console = Console()
+    (console if console.is_terminal else Console(width=_FILE)).print(table)
