@@ -1,6 +1,6 @@
 """The sections of a configuration: one class each, with every key, its default and its meaning."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,13 @@ from stream_mtl.config.declarations import AnyFeature, Chain, Event, Task
 from stream_mtl.config.section import Count, Rate, Section, Widths
 from stream_mtl.config.units import Duration, Size
 from stream_mtl.config.values import FolderOrTopic, Listed, Names, PathInFolder, Secret, SecretPath, TopicName
+
+MetricsPort: TypeAlias = Annotated[
+    int | None,
+    Field(
+        ge=0, le=65_535, description="Port of /metrics, /healthz and /readyz; 0: any free one; absent: none."
+    ),
+]
 
 
 class Model(Section):
@@ -61,13 +68,18 @@ class Learn(Section):
     threads: Count = Field(
         default=1, description="Threads of the trainer; part of what makes a run repeatable."
     )
+    metrics_port: MetricsPort = None
     path: PathInFolder = Field(
         default="learner", validate_default=True, description="Folder of the trainer's checkpoints."
     )
     checkpoint_every: Duration = Field(default=MINUTE, description="Time between two checkpoints.")
     snapshot_every: Duration = Field(default=5 * MINUTE, description="Event time between two snapshots.")
     flush_after: Duration = Field(
-        default=2 * SECOND, description="Live only: an unfilled minibatch waits no longer."
+        default=SECOND, description="Live only: an unfilled minibatch waits no longer."
+    )
+    snapshot_after: Duration = Field(
+        default=2 * SECOND,
+        description="Live only: what was learned is published no later, if that takes a tenth of the time at most.",
     )
 
 
@@ -111,6 +123,7 @@ class Join(Section):
         default=HOUR, description="An event further in the future than this is malformed."
     )
     limits: Limits = Field(default_factory=Limits, description="What a record may be at most.")
+    metrics_port: MetricsPort = None
 
 
 class Publish(Section):
@@ -167,6 +180,7 @@ class Watch(Section):
         default=50, description="Values of one slice that are told apart; the rest is `other`."
     )
     min_examples: Count = Field(default=100, description="Below this many examples a reading is absent.")
+    metrics_port: MetricsPort = None
 
 
 class Run(Section):
@@ -174,6 +188,11 @@ class Run(Section):
 
     status: PathInFolder = Field(
         default="status", validate_default=True, description="Folder where each process says how it is."
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address of the metrics_port of join, learn and watch; [serve] has its own.",
     )
 
 

@@ -25,7 +25,6 @@ from stream_mtl.learn.recipe import Recipe
 from stream_mtl.learn.segment import Block, Segment
 from stream_mtl.measures import Sums
 
-
 Numbers: TypeAlias = npt.NDArray[np.int64]
 
 
@@ -50,6 +49,11 @@ class Trainer:
     def measures(self) -> Mapping[str, Sums]:
         """What the predictions were worth that were made before learning, by output."""
         return self._segment.measures
+
+    @property
+    def carried(self) -> int:
+        """How many examples wait for their minibatch to fill."""
+        return sum(map(len, self._carry))
 
     @property
     def waiting(self) -> int:
@@ -134,7 +138,7 @@ class Trainer:
     @property
     def _room(self) -> int:
         """How many examples the minibatch still takes."""
-        return self.recipe.learn.batch_size - sum(map(len, self._carry))
+        return self.recipe.learn.batch_size - self.carried
 
     def _step(self) -> StepReport:
         """Close the segment, then learn the minibatch."""

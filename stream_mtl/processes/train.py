@@ -17,14 +17,17 @@ from stream_mtl.durable import claimed
 from stream_mtl.errors import ConfigError
 from stream_mtl.failpoints import reach
 from stream_mtl.label.oracle import Oracle
+from stream_mtl.learn.exporter import train_metrics
 from stream_mtl.learn.worker import TrainOptions, TrainWorker
 from stream_mtl.processes.bus import check_logs, feed_of, idle_of, kafka_of
 from stream_mtl.processes.declared import Declared, declared
+from stream_mtl.processes.metrics import MetricsPage
 from stream_mtl.processes.outage import Outage
 from stream_mtl.processes.recipe import prepare_torch, recipe_of
 from stream_mtl.processes.status import Facts, StatusFile
 from stream_mtl.processes.stop import Stop
 from stream_mtl.publish.announce import Leader, owner_of
+from stream_mtl.publish.exporter import publish_metrics
 from stream_mtl.publish.publisher import Publisher
 from stream_mtl.publish.store import SnapshotFolder
 
@@ -39,6 +42,7 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
     with (
         claimed(config.learn.path),
         StatusFile(config.run.status, "train", clock) as status,
+        MetricsPage("train", config.run.metrics_host, config.learn.metrics_port, clock) as page,
         ExitStack() as held,
     ):
         leader = outage.until_done(lambda: _leader(config, clock), stop)
@@ -54,13 +58,16 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
         worker = outage.until_done(lambda: _recovered(made, publisher, clock, follow), stop)
         if worker is None:
             return {}
+        page.begin(lambda: train_metrics(worker, clock()))
         publisher.recover()
         while not stop():
             busy = outage.unless_away(worker.step, stop)
             publisher.retry()
             if leader is not None:
                 outage.unless_away(leader.renew, stop)
-            status.say(lambda: _facts(worker, publisher), outage.problem or publisher.problem)
+            problem = outage.problem or publisher.problem
+            status.say(lambda: _facts(worker, publisher), problem)
+            page.say(lambda: (*train_metrics(worker, clock()), *publish_metrics(publisher)), problem)
             if busy is False and not follow:
                 break
             if not busy:
@@ -115,6 +122,7 @@ def _worker(made: Declared, publisher: Publisher, clock: Clock, follow: bool) ->
         snapshot_every=learn.snapshot_every,
         checkpoint_every=learn.checkpoint_every,
         flush_after=learn.flush_after if follow else None,
+        snapshot_after=learn.snapshot_after if follow else None,
     )
     return TrainWorker(recipe_of(made), feed_of(made.config), learn.path, publisher.publish, clock, options)
 

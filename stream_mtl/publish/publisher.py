@@ -88,6 +88,7 @@ def snapshot_of(cut: Cut, made: Mapping[str, Any]) -> Snapshot:
         chain=cut.chain,
         learned=learned,
         metrics={"life": _readings(cut.life), "recent": _readings(cut.recent)},
+        passing=cut.passing,
         made=dict(made),
     )
     return Snapshot(manifest, cut.weights)

@@ -68,6 +68,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[
         str, dict[str, dict[str, float | None]]
     ]  # "life", "recent" (since the parent) -> output -> value
+    passing: bool = (
+        False  # cut between two borders of event time, to be served soon, and kept for a short time
+    )
     made: dict[str, Any] = {}  # what varies between writers
 
 

@@ -1,7 +1,7 @@
 """Where snapshots lie, for those who publish them and those who serve them."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Protocol
 
@@ -50,7 +50,7 @@ class SnapshotStore(Protocol):
         ...
 
     def prune(self, keep: int) -> None:
-        """Remove all but the newest `keep` and the latest."""
+        """Remove all but the newest `keep`, the latest, and the three newest of those that were cut in passing."""
         ...
 
 
@@ -109,7 +109,8 @@ class MemorySnapshots:
 
     def prune(self, keep: int) -> None:
         """Remove the oldest."""
-        for version in _too_many(self.versions(), keep, self._latest):
+        passing = {version for version, (manifest, _) in self._held.items() if manifest.passing}
+        for version in _too_many(self.versions(), passing, keep, self._latest):
             del self._held[version]
 
 
@@ -122,6 +123,7 @@ class SnapshotFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._passing: dict[Version, bool] = {}
 
     def put(self, snapshot: Snapshot) -> None:
         """Write a snapshot, and point LATEST to it."""
@@ -178,8 +180,19 @@ class SnapshotFolder:
 
     def prune(self, keep: int) -> None:
         """Remove the oldest folders."""
-        for version in _too_many(self.versions(), keep, self.latest()):
+        versions = self.versions()
+        self._passing = {version: self._is_passing(version) for version in versions}
+        passing = {version for version, is_passing in self._passing.items() if is_passing}
+        for version in _too_many(versions, passing, keep, self.latest()):
             shutil.rmtree(self._path(version), ignore_errors=True)
+
+    def _is_passing(self, version: Version) -> bool:
+        if version not in self._passing:
+            try:
+                return self.manifest(version).passing
+            except StateError:
+                return False
+        return self._passing[version]
 
     def _write(self, final: Path, manifest: Manifest, data: bytes) -> None:
         beside = final.with_name(final.name + BESIDE)
@@ -203,6 +216,9 @@ class SnapshotFolder:
                 yield int(path.name)
 
 
+_PASSING = 3
+"""Snapshots cut in passing that are kept: a scorer may be loading the one before the latest."""
+
 _WEIGHTS, _MANIFEST, _LATEST = "weights.safetensors", "manifest.json", "LATEST"
 
 
@@ -220,5 +236,10 @@ def _missing(version: Version, versions: list[Version], where: str) -> StateErro
     return StateError(f"there is no snapshot {version} in {where}; {held}")
 
 
-def _too_many(versions: list[Version], keep: int, latest: Version | None) -> list[Version]:
-    return [version for version in versions[: max(len(versions) - keep, 0)] if version != latest]
+def _too_many(
+    versions: list[Version], passing: Set[Version], keep: int, latest: Version | None
+) -> list[Version]:
+    lasting = [version for version in versions if version not in passing]
+    short = [version for version in versions if version in passing]
+    gone = lasting[: max(len(lasting) - keep, 0)] + short[: max(len(short) - _PASSING, 0)]
+    return [version for version in gone if version != latest]

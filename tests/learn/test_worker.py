@@ -1,6 +1,7 @@
 """A learner that dies anywhere and is started again ends with the bits, and the snapshots, of one that never stopped."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,7 +54,9 @@ class World:
         self.store = MemorySnapshots()
         self.versions: list[int] = []
 
-    def learner(self, hurt: Callable[[str], None] = lambda _: None) -> TrainWorker:
+    def learner(
+        self, hurt: Callable[[str], None] = lambda _: None, options: TrainOptions = OPTIONS
+    ) -> TrainWorker:
         publisher = Publisher(self.store, keep=100, made=dict)
 
         def publish(made: Cut) -> None:
@@ -62,7 +65,7 @@ class World:
             self.versions.append(made.version)
             hurt("after a put")
 
-        return TrainWorker(RECIPE, Feed({0: self.log}), self.folder, publish, self.clock, OPTIONS)
+        return TrainWorker(RECIPE, Feed({0: self.log}), self.folder, publish, self.clock, options)
 
     def grow(self) -> bool:
         at = self.log.next()
@@ -157,7 +160,7 @@ def test_a_minibatch_that_waits_too_long_is_learned_and_the_place_is_noted(tmp_p
     world.clock.advance(1)
     learner.step()
     assert learner.tally.steps == steps + 1
-    assert (tmp_path / "flushes.jsonl").read_text() == '{"rows": 37}\n'
+    assert (tmp_path / "notes.jsonl").read_text() == '{"rows": 37, "did": "flush"}\n'
     world.clock.advance(100)
     learner.step()
     assert learner.tally.steps == steps + 1
@@ -168,11 +171,67 @@ def test_a_minibatch_that_waits_too_long_is_learned_and_the_place_is_noted(tmp_p
 
 
 def test_a_note_that_was_cut_short_was_not_acted_on(tmp_path: Path) -> None:
-    (tmp_path / "flushes.jsonl").write_text('{"rows": 0}\n{"row')
-    flushes = module.Flushes(tmp_path / "flushes.jsonl")
-    assert 0 in flushes
-    flushes.note(7)
-    assert (tmp_path / "flushes.jsonl").read_text() == '{"rows": 0}\n{"rows": 7}\n'
+    first = '{"rows": 0, "did": "flush"}\n'
+    (tmp_path / "notes.jsonl").write_text(first + '{"row')
+    notes = module.Notes(tmp_path / "notes.jsonl")
+    assert notes.after(0) == ["flush"]
+    notes.note(7, "cut")
+    assert (tmp_path / "notes.jsonl").read_text() == first + '{"rows": 7, "did": "cut"}\n'
+    assert (notes.between(0, 8), notes.between(7, 9), notes.after(7)) == (7, None, ["cut"])
+
+
+def test_rows_that_trickle_in_wait_no_longer_than_the_first_of_them(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.log.append(header(0), cut(WHOLE, [2, 4, 6])[0])
+    learner = world.learner()
+    learner.recover()
+    learner.step()
+    for number, piece in enumerate(cut(WHOLE, range(2, 20, 2))[1:6], 1):
+        world.clock.advance(1)
+        world.log.append(header(number), piece)
+        learner.step()
+    assert "flush" in (tmp_path / "notes.jsonl").read_text()
+
+
+def test_what_was_learned_is_cut_in_passing_when_the_clock_says_so(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    options = replace(OPTIONS, snapshot_every=10**12, checkpoint_every=10**12, snapshot_after=4)
+    learner = world.learner(options=options)
+    learner.recover()
+    for _ in range(4):
+        world.grow()
+        learner.step()
+        world.clock.advance(1)
+    assert world.versions == []
+    learner.step()
+    assert world.versions == [0] and world.store.manifest(0).passing
+    world.clock.advance(100)
+    learner.step()  # the minibatch that waited is learned, and that is cut too
+    assert world.versions == [0, 1]
+    world.clock.advance(100)
+    learner.step()
+    assert world.versions == [0, 1]
+    again = world.learner(options=options)
+    again.recover()
+    while again.step():
+        pass
+    assert world.versions == [0, 1, 0, 1]
+    assert digest(again) == digest(learner)
+
+
+def test_snapshots_cut_in_passing_are_kept_for_a_short_time(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    publisher = Publisher(world.store, keep=2, made=dict)
+    options = replace(OPTIONS, snapshot_every=HOUR, snapshot_after=1)
+    learner = TrainWorker(RECIPE, Feed({0: world.log}), tmp_path, publisher.publish, world.clock, options)
+    learner.recover()
+    while world.grow():
+        learner.step()
+        world.clock.advance(2)
+        learner.step()
+    kept = [world.store.manifest(version) for version in world.store.versions()]
+    assert sum(not manifest.passing for manifest in kept) == 2
+    assert 0 < sum(manifest.passing for manifest in kept) <= 4
 
 
 def test_a_log_that_lacks_the_place_is_refused(tmp_path: Path) -> None:
