@@ -143,6 +143,16 @@ class JoinWorker:
         return self._committed
 
     @property
+    def blocks(self) -> int:
+        """How many blocks were made durable since the beginning of the log."""
+        return self._block
+
+    @property
+    def checkpointed(self) -> Millis:
+        """When the state was kept last; before that, when this joiner was made."""
+        return self._last_checkpoint
+
+    @property
     def silent(self) -> frozenset[str]:
         """The sources that are passed over because they are silent."""
         return frozenset() if self._silence is None else self._silence.silent

@@ -17,10 +17,14 @@ Accounts = Mapping[str, Mapping[str, int]]
 class Crew:
     """Joiners that take turns. Those who are given away write what they know first."""
 
-    def __init__(self, build: Callable[[int], JoinWorker]) -> None:
-        """`build` opens the joiner of a partition, which then recovers."""
+    def __init__(
+        self,
+        build: Callable[[int], JoinWorker],
+        gained: Callable[[int, JoinWorker], None] = lambda number, worker: None,
+    ) -> None:
+        """`build` opens the joiner of a partition, which then recovers; then `gained` is told."""
         self.workers: dict[int, JoinWorker] = {}
-        self._build = build
+        self._build, self._gained = build, gained
 
     def gain(self, numbers: Collection[int]) -> None:
         """Take partitions over. Raises what `JoinWorker.recover` raises."""
@@ -33,6 +37,7 @@ class Crew:
                 worker.close()
                 raise
             self.workers[number] = worker
+            self._gained(number, worker)
             structlog.get_logger().info("partition_gained", partition=number, read_again=again)
 
     def lose(self, numbers: Collection[int]) -> None:
@@ -86,9 +91,12 @@ class Crew:
 
 
 @contextmanager
-def crew_of(build: Callable[[int], JoinWorker]) -> Iterator[Crew]:
+def crew_of(
+    build: Callable[[int], JoinWorker],
+    gained: Callable[[int, JoinWorker], None] = lambda number, worker: None,
+) -> Iterator[Crew]:
     """Give a crew, and let go of all its partitions afterwards."""
-    crew = Crew(build)
+    crew = Crew(build, gained)
     try:
         yield crew
     finally:

@@ -17,6 +17,7 @@ from stream_mtl.durable import claimed
 from stream_mtl.errors import Unavailable
 from stream_mtl.events.codec import Codec
 from stream_mtl.failpoints import reach
+from stream_mtl.join.exporter import join_metrics
 from stream_mtl.join.log import TransitionLog
 from stream_mtl.join.silence import SilenceOptions
 from stream_mtl.join.store import SegmentStore, StateStore
@@ -32,6 +33,7 @@ from stream_mtl.processes.bus import (
 )
 from stream_mtl.processes.crew import Accounts, Crew, crew_of
 from stream_mtl.processes.declared import Declared, declared
+from stream_mtl.processes.metrics import MetricsPage
 from stream_mtl.processes.outage import Outage
 from stream_mtl.processes.status import Facts, StatusFile
 from stream_mtl.processes.stop import IDLE, Stop
@@ -49,7 +51,11 @@ def join(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool =
     with (
         claimed(config.join.state),
         StatusFile(config.run.status, "join", clock) as status,
-        crew_of(lambda number: _worker(made, number, clock, follow)) as crew,
+        MetricsPage("join", config.run.metrics_host, config.join.metrics_port, clock) as page,
+        crew_of(
+            lambda number: _worker(made, number, clock, follow),
+            lambda number, worker: page.begin(lambda: join_metrics({number: worker})),
+        ) as crew,
     ):
         shift = _Shift(made, crew, follow, clock)
         outage = Outage(config.kafka.startup_timeout)
@@ -57,6 +63,7 @@ def join(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool =
             while not crew.ended() and not stop():
                 read = _turn(shift, outage, stop)
                 status.say(lambda: _facts(crew), outage.problem or shift.problem)
+                page.say(lambda: join_metrics(crew.workers), outage.problem)
                 if read == 0 and not crew.ended():
                     time.sleep(IDLE / 1_000)
             if crew.ended():

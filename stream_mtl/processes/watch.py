@@ -13,10 +13,12 @@ from stream_mtl.durable import claimed
 from stream_mtl.errors import ConfigError, Unavailable
 from stream_mtl.processes.bus import check_logs, feed_of, idle_of, sink_of
 from stream_mtl.processes.declared import Declared, declared
+from stream_mtl.processes.metrics import MetricsPage
 from stream_mtl.processes.outage import Outage
 from stream_mtl.processes.status import Facts, StatusFile
 from stream_mtl.processes.stop import Stop
 from stream_mtl.watch.board import BoardOptions
+from stream_mtl.watch.exporter import watch_metrics
 from stream_mtl.watch.readings import Readings
 from stream_mtl.watch.worker import WatchOptions, WatchWorker
 
@@ -33,12 +35,14 @@ def watch(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
     with (
         claimed(config.watch.path),
         StatusFile(config.run.status, "watch", clock) as status,
+        MetricsPage("watch", config.run.metrics_host, config.watch.metrics_port, clock) as page,
         ExitStack() as held,
     ):
         outage.until_done(lambda: check_logs(made), stop)
         worker = outage.until_done(lambda: _recovered(made, clock), stop)
         if worker is None:
             return Readings(None, {})
+        page.begin(lambda: watch_metrics(worker))
         sink = _readings(config)
         if sink is not None:
             held.callback(sink.close)
@@ -47,6 +51,7 @@ def watch(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
             if sink is not None:
                 outage.unless_away(lambda: sink.step(worker), stop)
             status.say(lambda: _facts(worker), outage.problem)
+            page.say(lambda: watch_metrics(worker), outage.problem)
             if busy is False and not follow:
                 break
             if not busy:

@@ -1,9 +1,11 @@
 """A board for Prometheus: counters from which any window can be computed, and gauges that are absent when not defined.
 
     streammtl_predicted_sum_total, observed_sum_total, scored_examples_total    {task, slice}
-    streammtl_calibration_ratio, normalized_entropy, auc,
+    streammtl_unserved_labels_total                                             {task}
+    streammtl_calibration_ratio, normalized_entropy, log_loss, auc,
         expected_calibration_error, calibration_examples                        {task, slice, view, window}
     streammtl_calibration_bin_{examples,predicted,observed}_total               {task, bin}
+    streammtl_watch_rows_total, streammtl_watch_timestamp_seconds, streammtl_watch_checkpoint_timestamp_seconds
 
 `slice` is "all", or "field=value" over the life. `view` is "mature": final labels only. `window` is "life", "1h", "24h".
 A bin is named by its upper edge of predicted probability; bins are of equal width in the logit, so that they never move.
@@ -19,9 +21,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from stream_mtl import measures
+from stream_mtl.clock import BEGINNING, END
 from stream_mtl.measures import BINS, REACH, BinarySums, Sums
 from stream_mtl.watch.board import Board
 from stream_mtl.watch.readings import LIFE, Reading
+from stream_mtl.watch.worker import WatchWorker
 
 PREFIX = "streammtl_"
 ALL, MATURE = "all", "mature"
@@ -39,6 +43,7 @@ _COUNTERS = {
 _GAUGES = {
     "calibration_ratio": ("calibration", "Predicted over observed; above 1 promises too much."),
     "normalized_entropy": ("normalised_entropy", "Log loss over that of the base rate; below 1 beats it."),
+    "log_loss": ("log_loss", "Mean log loss."),
     "expected_calibration_error": (
         "expected_calibration_error",
         "Mean distance of predicted and observed over groups.",
@@ -55,6 +60,23 @@ def metrics_text(board: Board) -> bytes:
     return generate_latest(registry)
 
 
+def watch_metrics(worker: WatchWorker) -> Iterator[Metric]:
+    """Give the metrics of a watcher: of its board, and how far it has come."""
+    yield from BoardCollector(worker.board).collect()
+    yield CounterMetricFamily(PREFIX + "watch_rows", "Rows of the log that were watched.", worker.rows)
+    if BEGINNING < worker.board.told_before < END:
+        yield GaugeMetricFamily(
+            PREFIX + "watch_timestamp_seconds",
+            "Event time before which every label is in.",
+            worker.board.told_before / 1_000,
+        )
+    yield GaugeMetricFamily(
+        PREFIX + "watch_checkpoint_timestamp_seconds",
+        "When the sums were kept last.",
+        worker.checkpointed / 1_000,
+    )
+
+
 class BoardCollector(Collector):
     """Gives the metrics of a board as it is when it is asked: for a registry that has others too."""
 
@@ -69,6 +91,14 @@ class BoardCollector(Collector):
 
 
 def _counters(board: Board) -> Iterator[Metric]:
+    unserved = CounterMetricFamily(
+        PREFIX + "unserved_labels",
+        "Final labels of exposures for which no score was served.",
+        labels=["task"],
+    )
+    for task, ledger in board.ledgers.items():
+        unserved.add_metric([task], ledger.unserved)
+    yield unserved
     for name, (says, value) in _COUNTERS.items():
         counter = CounterMetricFamily(PREFIX + name, says, labels=["task", "slice"])
         for task, sums in _sliced(board):

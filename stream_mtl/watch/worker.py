@@ -69,6 +69,11 @@ class WatchWorker:
         return self._saved
 
     @property
+    def checkpointed(self) -> Millis:
+        """When the sums were kept last; before that, when this watcher was made."""
+        return self._last_checkpoint
+
+    @property
     def blocks(self) -> int:
         """How many blocks of all partitions lie behind."""
         return sum(block for block, _ in self._feed.places.values())
