@@ -54,7 +54,8 @@ POINTS: Final[Mapping[str, str]] = {
     # The trainer
     "learn.after_backward": "gradients are there, nothing has moved",
     "learn.after_step": "a step is taken, it is not counted",
-    "learn.flush_noted": "that a minibatch ends early is noted, and not done",
+    "learn.noted": "that a minibatch ends early, or that a snapshot is cut, is noted, and not done",
+    "notes.unsynced": "a note is written, but for what is still in the process's own buffer",
     "train.recover": "a learner's checkpoint was read, and not taken over",
     "train.recovered": "a learner has recovered, and has done nothing since",
     "train.rest": "the trainer was told to end, and has not kept its state",

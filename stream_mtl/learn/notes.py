@@ -2,11 +2,13 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 from stream_mtl.durable import sync_folder
 from stream_mtl.errors import Unavailable
+from stream_mtl.failpoints import reach
 
 Deed: TypeAlias = Literal["flush", "cut", "end"]
 """A minibatch was ended early; a snapshot was cut; one was cut because the log had come to its end."""
@@ -18,8 +20,11 @@ class Notes:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._deeds: dict[int, list[Deed]] = {}
-        for line in _read(path):
+        lines = _read(path)
+        self._size = path.stat().st_size if path.is_file() else 0  # of the whole lines
+        for line in lines:
             self._deeds.setdefault(line["rows"], []).append(line["did"])
+        self._size = path.stat().st_size if path.is_file() else 0  # of what is noted
 
     def after(self, rows: int) -> list[Deed]:
         """Return what was done after so many rows."""
@@ -31,19 +36,30 @@ class Notes:
 
     def note(self, rows: int, deed: Deed) -> None:
         """Make durable that this is done after so many rows. Raises Unavailable."""
-        line = json.dumps({"rows": rows, "did": deed}) + "\n"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+            with self._path.open("a+b") as file:
+                self._append(file, json.dumps({"rows": rows, "did": deed}).encode() + b"\n")
             sync_folder(self._path.parent)
         except OSError as error:
             raise Unavailable(
                 f"{self._path} cannot be written: {error}; free the disk, then start again"
             ) from error
         self._deeds.setdefault(rows, []).append(deed)
+
+    def _append(self, file: BinaryIO, line: bytes) -> None:
+        """Add a line behind the last whole one; if that fails, take back what there is of it."""
+        file.truncate(self._size)
+        file.write(line)
+        try:
+            reach("notes.unsynced")
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                os.truncate(self._path, self._size)
+            raise
+        self._size += len(line)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -223,6 +223,7 @@ class TrainWorker:
     def _note(self, deed: Deed) -> None:
         """Note what is done because of the clock, and do it."""
         self._notes.note(self._rows, deed)
+        reach("learn.noted")
         self._do(deed)
 
     def _do_noted(self) -> None:

@@ -77,7 +77,7 @@ def test_a_trainer_that_was_killed_between_a_flush_and_its_note(
     site: Callable[..., Site], whole: Site, wholly_learned: Any
 ) -> None:
     hurt = site(whole)
-    hurt.die("train", "learn.flush_noted:1:kill")
+    hurt.die("train", "learn.noted:1:kill")
     hurt.run("train")
     assert hurt.learned() == wholly_learned
 
