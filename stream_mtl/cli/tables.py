@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
@@ -13,5 +13,11 @@ _FILE: Final = 120  # columns where there is no terminal
 
 def print_table(table: Table) -> None:
     """Print a table as wide as the terminal; where there is none, wide enough that little is folded."""
+    print_wide(table)
+
+
+def print_wide(*parts: RenderableType) -> None:
+    """Print parts below each other, likewise."""
     console = Console()
-    (console if console.is_terminal else Console(width=_FILE)).print(table)
+    for part in parts:
+        (console if console.is_terminal else Console(width=_FILE)).print(part)

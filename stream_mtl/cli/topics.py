@@ -1,18 +1,23 @@
 """Commands about topics: make them, check them, look into them, fill them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from stream_mtl.cli.app import ConfigFile, Overrides, app, loaded, say
-from stream_mtl.cli.tables import Json, print_table
+from stream_mtl.cli.tables import Json, print_table, print_wide
+from stream_mtl.errors import ConfigError
 
 if TYPE_CHECKING:
+    from stream_mtl.processes.topic_check import Finding
+    from stream_mtl.processes.topic_size import Estimate
     from stream_mtl.processes.topics import Made
 
 topics_app = typer.Typer(no_args_is_help=True)
@@ -56,6 +61,38 @@ def topics_create(
     print_table(table)
     if not all(one.new for one in made):
         say(f"what was there was left alone; stream-mtl topics check {config} says whether it is right")
+
+
+@topics_app.command("check")
+def topics_check(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006
+    as_json_: Json = False,
+) -> None:
+    """Check that topics are as the joiners need them, and what their rates imply; exit code 2 if something is wrong.
+
+    Looks at partitions, copies, retention, compaction, times, sizes, and at a few records: whether they can be read,
+    and lie where their chain's key belongs.
+
+    Example: stream-mtl topics check site.toml
+    """
+    from stream_mtl.clock import system_clock
+    from stream_mtl.processes.declared import declared
+    from stream_mtl.processes.topic_check import check
+    from stream_mtl.processes.topic_facts import facts_of
+    from stream_mtl.processes.topic_size import estimate
+
+    made = declared(loaded(config, overrides))
+    facts = facts_of(made, system_clock)
+    findings, size = check(made, facts), estimate(made, facts)
+    if as_json_:
+        sized = None if size is None else asdict(size)
+        typer.echo(json.dumps({"findings": [asdict(one) for one in findings], "estimate": sized}))
+    else:
+        _print_findings(findings)
+        _print_estimate(size)
+    if any(finding.level == "wrong" for finding in findings):
+        raise typer.Exit(ConfigError.exit_code)
 
 
 @topics_app.command("peek")
@@ -130,6 +167,38 @@ def topics_fill(
         numbers = (f"{one.records:,}", f"{one.keyless:,}")
         table.add_row(one.topic, *numbers, moment(one.first), moment(one.last))
     print_table(table)
+
+
+_STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
+
+
+def _print_findings(findings: "Sequence[Finding]") -> None:
+    """Print a paragraph for each topic: level, rule, what was found, and below it what to do."""
+    for topic in dict.fromkeys(finding.topic for finding in findings):
+        table = Table.grid("level", "rule", "text", padding=(0, 2, 0, 0))
+        for one in findings:
+            if one.topic == topic:
+                table.add_row(Text(f"  {one.level}", _STYLES[one.level]), one.rule, Text(one.says))
+                if one.remedy:
+                    table.add_row("", "", Text(one.remedy, "cyan"))
+        print_wide(Text(topic or "all inputs", "bold"), table, Text())
+
+
+def _print_estimate(size: "Estimate | None") -> None:
+    from stream_mtl.watch.words import brief, lapse
+    from stream_mtl.watch.words import size as bytes_
+
+    if size is None:
+        say("no rate could be measured: too few records with times are there")
+        return
+    print_wide(
+        Text(
+            f"At {brief(size.exposures_per_second)} exposures and {brief(size.events_per_second)} events a second, all "
+            f"joiners together hold about {brief(size.alive)} exposures in {bytes_(size.state_bytes)} of state; "
+            f"{lapse(size.kept)} of inputs take {bytes_(size.input_bytes)} and of the log {bytes_(size.log_bytes)} "
+            "(uncompressed, one copy)."
+        )
+    )
 
 
 def _told(made: "Made") -> dict[str, str]:

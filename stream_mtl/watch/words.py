@@ -47,6 +47,17 @@ def brief(value: float | None) -> str:
     return count(value) if float(value).is_integer() else _digits(value, 3)
 
 
+def size(value: float | None) -> str:
+    """Return a number of bytes: "950 B", "12.3 MB"."""
+    value = known(value)
+    if value is None:
+        return DASH
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if abs(value) >= unit:
+            return f"{_digits(value / unit, 3)} {name}"
+    return f"{value:.0f} B"
+
+
 def moment(time: Millis | None) -> str:
     """Return an instant: "2026-03-05 14:00"; seconds only where there are some."""
     if time is None:
