@@ -12,14 +12,13 @@ from stream_mtl.clock import SECOND, Millis
 from stream_mtl.errors import Unavailable
 
 YOUNG = 20_000
-"""Objects made and not yet let go before the garbage collector looks at them: several requests' worth."""
+"""Objects made and not let go before the garbage collector looks at them."""
 
 
 def calm_collector() -> None:
     """Let the garbage collector pass over all that is there by now, and look less often at what comes.
 
-    For the whole process: a request of 100 candidates holds some 700 objects for a moment, which is Python's own
-    limit, and makes no cycles; looking through what was imported took 20 ms.
+    For the whole process. Else one look at everything that was imported falls into an early request: 20 to 60 ms.
     """
     gc.collect()
     gc.freeze()
