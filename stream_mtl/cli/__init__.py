@@ -1,6 +1,6 @@
 """The command line: each command parses its arguments and calls one function."""
 
-from stream_mtl.cli import bench, configuration, journey, running, snapshots, topics
+from stream_mtl.cli import bench, configuration, journey, offsets, running, snapshots, topics
 from stream_mtl.cli.app import app, main
 
-__all__ = ["app", "bench", "configuration", "journey", "main", "running", "snapshots", "topics"]
+__all__ = ["app", "bench", "configuration", "journey", "main", "offsets", "running", "snapshots", "topics"]

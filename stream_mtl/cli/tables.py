@@ -4,11 +4,16 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 _FILE: Final = 120  # columns where there is no terminal
+
+
+def right(name: str) -> Column:
+    """Return a column of numbers."""
+    return Column(name, justify="right")
 
 
 def print_table(table: Table) -> None:
