@@ -4,7 +4,7 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from stream_mtl.durable import sync_folder
 from stream_mtl.errors import Unavailable
@@ -24,7 +24,6 @@ class Notes:
         self._size = path.stat().st_size if path.is_file() else 0  # of the whole lines
         for line in lines:
             self._deeds.setdefault(line["rows"], []).append(line["did"])
-        self._size = path.stat().st_size if path.is_file() else 0  # of what is noted
 
     def after(self, rows: int) -> list[Deed]:
         """Return what was done after so many rows."""
@@ -35,30 +34,24 @@ class Notes:
         return min((rows for rows in self._deeds if low < rows < high), default=None)
 
     def note(self, rows: int, deed: Deed) -> None:
-        """Make durable that this is done after so many rows. Raises Unavailable."""
+        """Make durable that this is done after so many rows. Raises Unavailable: then nothing is noted."""
+        line = json.dumps({"rows": rows, "did": deed}).encode() + b"\n"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a+b") as file:
-                self._append(file, json.dumps({"rows": rows, "did": deed}).encode() + b"\n")
+            with self._path.open("ab") as file:
+                file.truncate(self._size)  # behind the last whole line
+                file.write(line)
+                reach("notes.unsynced")
+                file.flush()
+                os.fsync(file.fileno())
             sync_folder(self._path.parent)
         except OSError as error:
+            with suppress(OSError):  # now that the file is closed: closing writes what was held
+                os.truncate(self._path, self._size)
             raise Unavailable(
                 f"{self._path} cannot be written: {error}; free the disk, then start again"
             ) from error
         self._deeds.setdefault(rows, []).append(deed)
-
-    def _append(self, file: BinaryIO, line: bytes) -> None:
-        """Add a line behind the last whole one; if that fails, take back what there is of it."""
-        file.truncate(self._size)
-        file.write(line)
-        try:
-            reach("notes.unsynced")
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            with suppress(OSError):
-                os.truncate(self._path, self._size)
-            raise
         self._size += len(line)
 
 

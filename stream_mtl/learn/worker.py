@@ -84,6 +84,7 @@ class TrainWorker:
         self._did = 0  # how many of the deeds noted after so many rows were done
         self._since: Millis | None = None  # of the clock: since when rows wait to be learned
         self._version = 0  # the next one
+        self._published: int | None = None  # the newest one there was when we began
         self._due: Millis | None = None  # event time of the next cut
         self._portion: Portion | None = None  # what is being taken
         self._upto = 0  # the next row of it
@@ -103,12 +104,16 @@ class TrainWorker:
         """When everything was kept last; before that, when this learner was made."""
         return self._last_checkpoint
 
-    def recover(self) -> bool:
+    def recover(self, published: int | None = None) -> bool:
         """Go to the newest checkpoint that verifies; return whether there was one.
+
+        `published` is the newest snapshot there is. Until it was cut again the clock asks for nothing: what it asked for
+        on the way there is noted, and anything else would give the same versions other weights.
 
         Raises FingerprintMismatch if it was made by another recipe, PositionOutOfRange if the log does not hold its
         place, StateCorrupt if there are checkpoints and none verifies.
         """
+        self._published = published
         found = read_checkpoint(self._folder)
         reach("train.recover")
         if found is not None:
@@ -208,6 +213,8 @@ class TrainWorker:
 
     def _be_timely(self) -> None:
         """Live: end the minibatch, and cut, if they have waited too long. A cut is made at most a tenth of the time."""
+        if self._published is not None and self._version <= self._published:
+            return
         now, options = self._clock(), self._options
         if (
             options.flush_after is not None

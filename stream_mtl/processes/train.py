@@ -97,7 +97,7 @@ def _leader(config: Config, clock: Clock) -> Leader | None:
 
 def _recovered(made: Declared, publisher: Publisher, clock: Clock, follow: bool) -> TrainWorker:
     worker = _worker(made, publisher, clock, follow)
-    worker.recover()
+    worker.recover(publisher.newest())
     return worker
 
 

@@ -8,7 +8,7 @@ from stream_mtl.failpoints import reach
 from stream_mtl.join.feed import Place
 from stream_mtl.learn.worker import Cut
 from stream_mtl.measures import Sums, reading
-from stream_mtl.publish.snapshot import Learned, Manifest, Position, Snapshot
+from stream_mtl.publish.snapshot import Learned, Manifest, Position, Snapshot, Version
 from stream_mtl.publish.store import SnapshotStore, unsealed
 
 
@@ -39,6 +39,10 @@ class Publisher:
         if latest is not None:
             self._unsaid = self._store.manifest(latest)
             self.retry()
+
+    def newest(self) -> Version | None:
+        """Return the newest snapshot that is in the store, whichever serves."""
+        return max(self._store.versions(), default=None)
 
     def publish(self, cut: Cut) -> None:
         """Put a cut and announce it, or hold it for `retry`. Raises StateError for one that may not be published."""

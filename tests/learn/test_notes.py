@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stream_mtl import failpoints
 from stream_mtl.errors import Unavailable
 from stream_mtl.learn.notes import Notes
 
@@ -44,6 +45,20 @@ def test_a_note_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert path.read_text() == THREE
     notes.note(5, "cut")
     assert Notes(path).after(5) == ["cut"]
+
+
+def test_a_note_that_cannot_even_be_written_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "notes.jsonl"
+    notes = Notes(path)
+    notes.note(3, "flush")
+    orders = {"STREAM_MTL_FAILPOINT": "notes.unsynced:1:enospc"}
+    failpoints.arm(orders, True)
+    try:
+        with pytest.raises(Unavailable, match="No space left"):
+            notes.note(5, "cut")
+    finally:
+        failpoints.arm({}, True)
+    assert path.read_text() == THREE
 
 
 def test_a_note_follows_a_torn_one(tmp_path: Path) -> None:

@@ -193,6 +193,24 @@ def test_rows_that_trickle_in_wait_no_longer_than_the_first_of_them(tmp_path: Pa
     assert "flush" in (tmp_path / "notes.jsonl").read_text()
 
 
+def test_who_goes_the_same_way_again_and_slowly_publishes_the_same(tmp_path: Path) -> None:
+    """Until it has passed the last snapshot, the clock has no say: else versions would come with other weights."""
+    world = World(tmp_path)
+    options = replace(OPTIONS, checkpoint_every=10**12)
+    learner = world.learner(options=options)
+    learner.recover()
+    while world.grow():
+        learner.step()
+    published = list(world.versions)
+    assert len(published) > 3
+    again = world.learner(options=replace(options, snapshot_after=4))
+    again.recover(world.store.latest())
+    while again.step():
+        world.clock.advance(100)
+    assert world.versions[len(published) : 2 * len(published)] == published
+    assert "flush" in (tmp_path / "notes.jsonl").read_text()  # behind it
+
+
 def test_what_was_learned_is_cut_in_passing_when_the_clock_says_so(tmp_path: Path) -> None:
     world = World(tmp_path)
     options = replace(OPTIONS, snapshot_every=10**12, checkpoint_every=10**12, snapshot_after=4)
