@@ -300,6 +300,7 @@ RULES: tuple[Rule, ...] = (
     _time_format,
     _told_apart,
     formats.files_alone,
+    formats.history_of_topics,
     formats.one_format,
     formats.fitting_format,
     formats.known_columns,

@@ -9,6 +9,8 @@ from stream_mtl.config.section import Count, Floats, Section
 from stream_mtl.config.units import Duration
 from stream_mtl.config.values import (
     Choices,
+    HistoryFiles,
+    Instant,
     Listed,
     Method,
     MethodName,
@@ -51,6 +53,16 @@ class Event(Section):
     source: SourceName = Field(
         description="Where the events are: files:GLOB or kafka:TOPIC.",
         examples=["files:events/clicks/*.avro"],
+    )
+    history: HistoryFiles | None = Field(
+        default=None,
+        description="Of a topic: files:GLOB or folder of its partitions (0, 1, ...) with what came before; read first.",
+        examples=["files:last-month/clicks"],
+    )
+    history_until: Instant | None = Field(
+        default=None,
+        description="The topic goes on with the first record whose broker time is not before this; not needed where "
+        "the files are named TOPIC+PARTITION+OFFSET.*, as Kafka Connect does.",
     )
     format: Literal["csv", "jsonl", "json", "avro", "confluent-avro"] | None = Field(
         default=None,

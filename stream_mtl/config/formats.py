@@ -61,6 +61,23 @@ def _topic_schema(config: Config, name: str, event: Event) -> Iterator[Problem]:
         yield Problem(("events", name, "format"), "needs a registry; set kafka.registry_url")
 
 
+def history_of_topics(config: Config) -> Iterator[Problem]:
+    """Only a topic has a history, and kinds that share a topic share it."""
+    for name, event in config.events.items():
+        path = ("events", name)
+        if event.history is not None and not event.source.startswith("kafka:"):
+            yield Problem(
+                (*path, "history"), "is for a topic; files are read from their beginning anyway: drop it"
+            )
+        if event.history_until is not None and event.history is None:
+            yield Problem((*path, "history_until"), "means nothing without `history`; drop it, or add that")
+    for (one, first), (two, second) in combinations(config.events.items(), 2):
+        for option in ("history", "history_until"):
+            if first.source == second.source and getattr(first, option) != getattr(second, option):
+                text = f'differs from that of "{one}", which has the same source; make them the same'
+                yield Problem(("events", two, option), text, about=("events", one))
+
+
 def one_format(config: Config) -> Iterator[Problem]:
     """A file is read once for all kinds that it holds."""
     for (one, first), (two, second) in combinations(config.events.items(), 2):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -130,6 +131,26 @@ def _source(value: str, info: ValidationInfo) -> str:
     return f"{scheme}:{_resolve(rest, info)}" if scheme == "files" else value
 
 
+def _history(value: str, info: ValidationInfo) -> str:
+    if not value.startswith("files:") or value == "files:":
+        raise ValueError('must be files; write it like "files:last-month/clicks"')
+    return _source(value, info)
+
+
+def _instant(value: object) -> Millis:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, datetime):
+        raise ValueError('must be a time; write it like "2026-11-01T00:00:00Z", or in ms since 1970')
+    moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1_000)
+
+
 def _scalar(value: object) -> object:
     if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError('must be a text, a finite number, true or false, like event_type = "view"')
@@ -196,6 +217,14 @@ Secret: TypeAlias = Annotated[SecretStr, PlainSerializer(lambda _: MASK, return_
 
 SourceName: TypeAlias = Annotated[str, AfterValidator(_source)]
 """Where events come from, as "scheme:name"."""
+
+HistoryFiles: TypeAlias = Annotated[str, AfterValidator(_history)]
+"""Files that hold the beginning of a topic."""
+
+Instant: TypeAlias = Annotated[
+    int, BeforeValidator(_instant), WithJsonSchema({"type": ["string", "integer"], "format": "date-time"})
+]
+"""A time, in ms since 1970 (UTC)."""
 
 Scalar: TypeAlias = Annotated[
     Any, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})

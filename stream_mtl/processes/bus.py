@@ -1,6 +1,7 @@
 """What a configuration names, opened: sources, logs and sinks, on files or on a bus (never loads torch)."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from stream_mtl.clock import Millis
@@ -12,6 +13,7 @@ from stream_mtl.config.values import Topic as TopicName
 from stream_mtl.connectors.append import JsonLinesSink
 from stream_mtl.connectors.base import Format, Sink, Source
 from stream_mtl.connectors.files import FileSource
+from stream_mtl.connectors.history import History, Start, histories, named_start
 from stream_mtl.connectors.kafka import Kafka
 from stream_mtl.connectors.kafka_reader import Topic
 from stream_mtl.connectors.numbered import ROLL
@@ -166,7 +168,35 @@ def _topics(made: Declared, follow: bool, partition: int | None) -> list[Source]
         name: Topic(name.partition(":")[2], _format(formats[name], schemas.get(name)), only)
         for name in dict.fromkeys(spec.source for spec in made.specs)
     }
-    return list(kafka_of(made.config).reader(topics, follow=follow).sources.values())
+    kafka = kafka_of(made.config)
+    opened = kafka.reader(topics, follow=follow).sources
+    return [_with_history(made.config, kafka, source, partition) for source in opened.values()]
+
+
+def _with_history(config: Config, kafka: Kafka, source: Source, partition: int | None) -> Source:
+    """Let the files that hold the beginning of a topic come first, where there are such."""
+    event = next(event for event in config.events.values() if event.source == source.name)
+    if event.history is None:
+        return source
+    topic, pattern = source.name.partition(":")[2], event.history.partition(":")[2]
+    start = named_start(source.name, pattern)
+    if event.history_until is not None:
+        start = _start_at(kafka, topic, event.history_until)
+    if start is None:
+        raise ConfigError(
+            f"{source.name}: nothing says where the topic goes on behind its history; set history_until, or name the "
+            "files TOPIC+PARTITION+OFFSET.*"
+        )
+    found = histories(event.history, pattern)
+    return History({n: one for n, one in found.items() if partition in (None, n)}, source, start)
+
+
+def _start_at(kafka: Kafka, topic: str, time: Millis) -> Start:
+    def start(partition: int, rows: int) -> int:
+        with closing(kafka.admin()) as admin:
+            return admin.at(topic, time)[partition]
+
+    return start
 
 
 def _format(encoding: str, schema: str | None) -> Format:

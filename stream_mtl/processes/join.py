@@ -3,13 +3,10 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 
 from stream_mtl.clock import BEGINNING, Clock, Millis, system_clock
 from stream_mtl.config.chains import limits
 from stream_mtl.config.load import Loaded
-from stream_mtl.config.sections import Config
-from stream_mtl.config.values import Topic as TopicName
 from stream_mtl.connectors.base import Sink, Source
 from stream_mtl.connectors.kafka import Membership
 from stream_mtl.connectors.letters import DeadLetters
@@ -22,17 +19,10 @@ from stream_mtl.join.log import TransitionLog
 from stream_mtl.join.silence import SilenceOptions
 from stream_mtl.join.store import SegmentStore, StateStore
 from stream_mtl.join.worker import JoinWorker, WorkerOptions
-from stream_mtl.processes.bus import (
-    is_on_bus,
-    kafka_of,
-    log_of,
-    schema_of,
-    schemas_of_topics,
-    sink_of,
-    sources,
-)
+from stream_mtl.processes.bus import is_on_bus, kafka_of, log_of, schema_of, schemas_of_topics, sources
 from stream_mtl.processes.crew import Accounts, Crew, crew_of
 from stream_mtl.processes.declared import Declared, declared
+from stream_mtl.processes.letters import letter_sink
 from stream_mtl.processes.metrics import MetricsPage
 from stream_mtl.processes.outage import Outage
 from stream_mtl.processes.status import Facts, StatusFile
@@ -144,7 +134,9 @@ class _Shift:
             self._due = self._clock() + _MIRROR
             at = self._crew.positions()
             reach("join.mirror")
-            self._member.commit({(source.partition(":")[2], n): next_ for (source, n), next_ in at.items()})
+            self._member.commit(
+                {(source.partition(":")[2], n): next_ for (source, n), next_ in at.items() if next_ >= 0}
+            )
 
 
 def _worker(made: Declared, number: int, clock: Clock, follow: bool) -> JoinWorker:
@@ -156,18 +148,12 @@ def _worker(made: Declared, number: int, clock: Clock, follow: bool) -> JoinWork
         read = sources(made, follow, only)
         for source in read:
             opened.callback(source.close)
-        letters = sink_of(config, _letters(config, number))
+        letters = letter_sink(config, number, clock)
         worker = build(
             made, read, log, SegmentStore(config.join.state / str(number)), letters, clock, follow, number
         )
         opened.pop_all()
     return worker
-
-
-def _letters(config: Config, number: int) -> Path | TopicName:
-    """Return where a joiner's dead letters go. A folder has one writer: of several joiners each has its own below it."""
-    place = config.dead_letters.path
-    return place / str(number) if isinstance(place, Path) and config.join.partitions > 1 else place
 
 
 def build(

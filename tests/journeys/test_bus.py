@@ -109,3 +109,31 @@ def test_a_joiner_without_its_state_makes_it_anew_from_the_topics(tmp_path: Path
     assert second.config.chain is not None and second.config.chain.lateness < MINUTE * 60
     join(second, stop=lambda: False)
     assert digest(second)["transitions"] == digest(whole)["transitions"]
+
+
+@needs("end-offsets")
+@pytest.mark.parametrize("named", [True, False], ids=["by the names of the files", "by time"])
+def test_history_and_then_the_topic_are_one_stream(tmp_path: Path, topics: Topics, named: bool) -> None:
+    config = market(tmp_path / "market", 1_500, format="jsonl", knobs=WORLD)
+    whole = elsewhere(config, "whole", [*TWO, f"join.path={tmp_path / 'whole' / 'log'}"])
+    options = [*TWO, *on_bus(config, topics, 2)]
+    for kind in KINDS:  # the topics hold everything; the files its beginning, as somebody has saved it
+        for folder in sorted((config.parent / f"{kind}s").iterdir()):
+            lines = [line for path in sorted(folder.iterdir()) for line in path.read_bytes().splitlines(True)]
+            saved = tmp_path / "history" / kind / folder.name
+            saved.mkdir(parents=True)
+            first, then = len(lines) // 3, len(lines) // 2
+            (saved / f"t+{folder.name}+{0:010d}.jsonl").write_bytes(b"".join(lines[:first]))
+            (saved / f"t+{folder.name}+{first:010d}.jsonl").write_bytes(b"".join(lines[first:then]))
+        options.append(f"events.{kind}.history=files:{tmp_path / 'history' / kind}")
+    if not named:
+        options += [f"events.{kind}.history_until=2038-01-01T00:00:00Z" for kind in KINDS]
+    bus = elsewhere(config, "bus", options)
+    accounts = join(bus, stop=lambda: False)
+    if named:
+        assert accounts == join(whole, stop=lambda: False)
+        assert digest(bus)["transitions"] == digest(whole)["transitions"]
+    else:  # nothing of the topics is so young
+        read = sum(sum(counts.values()) for counts in accounts.values())
+        paths = (tmp_path / "history").rglob("*.jsonl")
+        assert read == sum(len(path.read_bytes().splitlines()) for path in paths)
