@@ -39,8 +39,7 @@ class DeadLetters:
 
     def add(self, letter: DeadLetter) -> None:
         """Take one letter. It may be held back until `flush`."""
-        key = f"{letter.source}/{letter.partition}/{letter.position}"
-        self._sink.add(encode_letter(letter), key.encode())
+        self._sink.add(encode_letter(letter), name_of(letter).encode())
 
     def flush(self) -> None:
         """Return when all letters are durable. Raises Unavailable if they cannot be."""
@@ -54,6 +53,11 @@ class DeadLetters:
 def identity(letter: DeadLetter) -> Identity:
     """Return what makes two letters the same."""
     return letter.source, letter.partition, letter.position
+
+
+def name_of(letter: DeadLetter) -> str:
+    """Return a letter's identity as one text: kafka:clicks/0/1234."""
+    return f"{letter.source}/{letter.partition}/{letter.position}"
 
 
 def encode_letter(letter: DeadLetter) -> bytes:
