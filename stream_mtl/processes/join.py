@@ -4,14 +4,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
+import structlog
+
 from stream_mtl.clock import BEGINNING, Clock, Millis, system_clock
 from stream_mtl.config.chains import limits
 from stream_mtl.config.load import Loaded
 from stream_mtl.connectors.base import Sink, Source
-from stream_mtl.connectors.kafka import Membership
+from stream_mtl.connectors.kafka import KafkaAdmin, Membership
 from stream_mtl.connectors.letters import DeadLetters
 from stream_mtl.durable import claimed
-from stream_mtl.errors import Unavailable
+from stream_mtl.errors import ConfigError, Unavailable
 from stream_mtl.events.codec import Codec
 from stream_mtl.failpoints import reach
 from stream_mtl.join.exporter import join_metrics
@@ -83,9 +85,11 @@ class _Shift:
 
     def __init__(self, made: Declared, crew: Crew, follow: bool, clock: Clock) -> None:
         self._made, self._crew, self._clock = made, crew, clock
-        self._shares = follow and made.config.join.partitions > 1 and is_on_bus(made.config)
         self._mirrors = follow and is_on_bus(made.config)
+        self._shares = self._mirrors and made.config.join.partitions > 1
+        self._ours = frozenset() if self._shares else frozenset(range(made.config.join.partitions))
         self._member: Membership | None = None
+        self._admin: KafkaAdmin | None = None
         self._due = clock()
 
     @property
@@ -97,17 +101,13 @@ class _Shift:
 
     def step(self) -> int:
         """Take what is ours, and let each joiner do a step."""
-        if self._mirrors and self._member is None:
-            self._member = self._join_group()
-        if self._shares and self._member is not None:
-            gained, lost = self._member.poll()
-            self._crew.lose(lost)
-            reach("crew.between")
-            self._crew.gain(gained)
-        else:
-            self._crew.gain(range(self._made.config.join.partitions))
+        if self._shares:
+            self._share()
+        self._crew.gain(self._ours)
         read = self._crew.step()
-        self._mirror()
+        if self._mirrors and self._clock() >= self._due:
+            self._due = self._clock() + _MIRROR
+            self._mirror()
         return read
 
     def leave(self) -> None:
@@ -117,26 +117,46 @@ class _Shift:
 
     def close(self) -> None:
         """Leave the group."""
-        if self._member is not None:
-            member, self._member = self._member, None
+        member, self._member, admin, self._admin = self._member, None, self._admin, None
+        if self._shares:
+            self._ours = frozenset()
+        if member is not None:
             with suppress(Unavailable):
                 member.close()
+        if admin is not None:
+            admin.close()
 
-    def _join_group(self) -> Membership:
-        config = self._made.config
-        topics = [name.partition(":")[2] for name in dict.fromkeys(spec.source for spec in self._made.specs)]
-        return kafka_of(config).member(
-            config.kafka.group, topics, self._crew.lose, session_timeout=config.kafka.session_timeout
-        )
+    def _share(self) -> None:
+        """Ask the group. What it takes and gives back at once is not told: it is missing from the crew then."""
+        if self._member is None:
+            config = self._made.config
+            self._member = kafka_of(config).member(
+                config.kafka.group,
+                self._topics(),
+                self._crew.lose,
+                session_timeout=config.kafka.session_timeout,
+            )
+        gained, lost = self._member.poll()
+        self._ours = (self._ours - lost) | gained
+        self._crew.lose(lost)
+        reach("crew.between")
 
     def _mirror(self) -> None:
-        if self._member is not None and self._clock() >= self._due:
-            self._due = self._clock() + _MIRROR
-            at = self._crew.positions()
-            reach("join.mirror")
-            self._member.commit(
-                {(source.partition(":")[2], n): next_ for (source, n), next_ in at.items() if next_ >= 0}
-            )
+        """Tell the group how far we have come. Nobody reads it back; where it fails, it is told the next time."""
+        at = self._crew.positions()
+        known = {(source.partition(":")[2], n): next_ for (source, n), next_ in at.items() if next_ >= 0}
+        reach("join.mirror")
+        if self._member is not None:
+            self._member.commit(known)
+            return
+        try:  # without members, a group takes what an administrator says
+            self._admin = self._admin or kafka_of(self._made.config).admin()
+            self._admin.reset_group(self._made.config.kafka.group, known)
+        except (Unavailable, ConfigError) as error:
+            structlog.get_logger().info("group_offsets_not_mirrored", detail=str(error))
+
+    def _topics(self) -> list[str]:
+        return [name.partition(":")[2] for name in dict.fromkeys(spec.source for spec in self._made.specs)]
 
 
 def _worker(made: Declared, number: int, clock: Clock, follow: bool) -> JoinWorker:
