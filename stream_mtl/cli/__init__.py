@@ -1,6 +1,17 @@
 """The command line: each command parses its arguments and calls one function."""
 
-from stream_mtl.cli import bench, configuration, journey, offsets, running, snapshots, topics
+from stream_mtl.cli import bench, configuration, journey, letters, offsets, running, snapshots, topics
 from stream_mtl.cli.app import app, main
 
-__all__ = ["app", "bench", "configuration", "journey", "main", "offsets", "running", "snapshots", "topics"]
+__all__ = [
+    "app",
+    "bench",
+    "configuration",
+    "journey",
+    "letters",
+    "main",
+    "offsets",
+    "running",
+    "snapshots",
+    "topics",
+]

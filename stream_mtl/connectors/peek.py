@@ -1,5 +1,7 @@
 """Looks into files before they are read as a source: which schema they carry."""
 
+from pathlib import Path
+
 from stream_mtl.connectors.containers import parse_header
 from stream_mtl.connectors.folders import encoding, listings
 from stream_mtl.errors import ConfigError
@@ -20,3 +22,12 @@ def first_schema(pattern: str) -> bytes | None:
                     header = parse_header(file.read(_HEAD))
                 return header.format.schema if header is not None else None
     return None
+
+
+def first_file(pattern: str) -> Path | None:
+    """Return the first file that a files: pattern finds, None if there is none."""
+    try:
+        found = listings(pattern, live=True)
+    except ConfigError:
+        return None
+    return next((path for listing in found.values() for path in listing()), None)

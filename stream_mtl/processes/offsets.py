@@ -68,7 +68,7 @@ def standings(made: Declared) -> list[Standing]:
 
 def committed_of(made: Declared, kafka: Kafka) -> dict[Place, int]:
     """Return the positions of the last durable block of every joiner partition. Raises ConfigError, Unavailable."""
-    headers = [header for header in _last_headers(made.config, kafka) if header is not None]
+    headers = [header for header in last_headers(made.config, kafka) if header is not None]
     return {
         (progress.source.partition(":")[2], progress.partition): progress.next
         for header in headers
@@ -139,7 +139,8 @@ def _inputs(made: Declared) -> list[str]:
     return inputs
 
 
-def _last_headers(config: Config, kafka: Kafka) -> Iterator[Header | None]:
+def last_headers(config: Config, kafka: Kafka) -> Iterator[Header | None]:
+    """Yield the header of the newest block of every joiner partition. Raises ConfigError, Unavailable."""
     topic = on_topic(config.join.path)
     if topic is None:
         for number in range(config.join.partitions):
