@@ -13,7 +13,7 @@ from stream_mtl.join.rows import Pile, Ring, Rows
 from stream_mtl.join.search import ranks, runs, sort_hashes
 
 _SLOTS = 8
-_FULL = 0.5  # beyond this share of slots in use the table is laid anew, half again as large as it must be
+_FULL = 0.5  # beyond this share of slots in use the table is laid anew, twice as large as it must be
 _EMPTY = 0.08  # the same below this share
 _LEAST = 64  # buckets
 _HALF = np.uint64(32)
@@ -95,7 +95,7 @@ class KeyIndex:
         self._place(hashes[order], rows[order], np.zeros(len(rows), np.bool_))
 
     def _wanted(self) -> int:
-        return max(int(1.5 * len(self._ring) / (_FULL * _SLOTS)), _LEAST)
+        return max(int(2 * len(self._ring) / (_FULL * _SLOTS)), _LEAST)
 
     def _oldest(self) -> np.uint32:
         """Return what slots say of the oldest row that is alive; what is less is free."""
