@@ -70,13 +70,13 @@ def test_every_part_of_the_product_has_its_place_in_the_order() -> None:
     assert found <= {*PACKAGES, *LEAVES, *TOPS}
 
 
-def test_one_module_knows_kafka_python() -> None:
+def test_one_module_knows_kafka_python_and_the_plain_loop_that_it_is_measured_beside() -> None:
     known = [
         module
         for module, path in modules()
         if "kafka" in {n.split(".")[0] for n in imported(path.read_text(), module)}
     ]
-    assert known == ["stream_mtl.connectors.kafka"]
+    assert known == ["stream_mtl.bench.plain_bus", "stream_mtl.connectors.kafka"]
 
 
 def test_the_package_itself_imports_nothing() -> None:

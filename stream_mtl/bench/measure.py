@@ -3,8 +3,8 @@
 import gc
 import resource
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +18,7 @@ class Run(Generic[Result]):
     result: Result
     cpu: float  # seconds, of this process, all threads
     wall: float
+    peak: float | None = None  # MB of the process, where the run had one of its own
 
 
 def timed(call: Callable[[], Result]) -> Run[Result]:
@@ -41,6 +42,7 @@ class Rate:
     items: int
     cpu: tuple[float, ...]
     wall: tuple[float, ...]
+    peaks: tuple[float, ...] = ()  # MB, where each run had a process of its own
 
     @property
     def per_cpu_second(self) -> float:
@@ -73,15 +75,18 @@ def by_turns(
     check: Callable[[str, Any], None] = lambda name, result: None,
 ) -> list[Rate]:
     """Run every way in turn, so many rounds. `check` is told each way's name and what it gave, and may raise."""
-    cpu: dict[str, list[float]] = {name: [] for name in ways}
-    wall: dict[str, list[float]] = {name: [] for name in ways}
+    runs: dict[str, list[Run[None]]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             run = way()
             check(name, run.result)
-            cpu[name].append(run.cpu)
-            wall[name].append(run.wall)
-    return [Rate(name, items, tuple(cpu[name]), tuple(wall[name])) for name in ways]
+            runs[name].append(replace(run, result=None))
+    return [_rate(name, items, made) for name, made in runs.items()]
+
+
+def _rate(name: str, items: int, runs: Sequence[Run[None]]) -> Rate:
+    cpu, wall = tuple(run.cpu for run in runs), tuple(run.wall for run in runs)
+    return Rate(name, items, cpu, wall, tuple(run.peak for run in runs if run.peak is not None))
 
 
 @dataclass(frozen=True, slots=True)

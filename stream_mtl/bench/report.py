@@ -29,7 +29,9 @@ def about_process(peak_megabytes: float) -> str:
 def as_table(compared: Compared) -> Table:
     """Return a comparison as a table."""
     first = compared.rates[0]
-    heads = ("", f"{compared.unit} per CPU s", "CPU s", "wall s", f"times {first.name}")
+    heads = ["", f"{compared.unit} per CPU s", "CPU s", "wall s", f"times {first.name}"]
+    if first.peaks:
+        heads.append("peak MB")
     table = Table(*heads, title=compared.about, box=box.SIMPLE)
     for rate in compared.rates:
         middle, least, most = rate.times(first)
@@ -39,6 +41,7 @@ def as_table(compared: Compared) -> Table:
             f"{median(rate.cpu):.3g}",
             f"{median(rate.wall):.3g}",
             f"{middle:.2f} ({least:.2f} to {most:.2f})",
+            *([f"{median(rate.peaks):,.0f}"] if rate.peaks else ()),
         )
     return table
 
@@ -54,6 +57,7 @@ def as_plain(compared: Compared) -> dict[str, Any]:
                 "cpu_seconds": median(rate.cpu),
                 "wall_seconds": median(rate.wall),
                 "times_the_first": rate.times(compared.rates[0])[0],
+                **({"peak_megabytes": round(median(rate.peaks))} if rate.peaks else {}),
             }
             for rate in compared.rates
         },

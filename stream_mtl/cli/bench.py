@@ -1,6 +1,7 @@
 """Commands that measure, beside plain loops in the same run."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -109,6 +110,55 @@ def bench_score(
     console = _console()
     console.print(report.latency_table(measured))
     console.print(report.about_process(peak))
+
+
+@bench_app.command("kafka")
+def bench_kafka(
+    parts: Annotated[
+        list[str] | None, typer.Argument(metavar="[join|train|live|restart]...", help="Absent: all.")
+    ] = None,
+    impressions: Annotated[int, typer.Option(min=1, help="Exposures that are joined.")] = 1_000_000,
+    learned: Annotated[int, typer.Option(min=1, help="Exposures that are learned.")] = 50_000,
+    seconds: Annotated[float, typer.Option(min=1, help="How long people live.")] = 120,
+    waiting: Annotated[
+        int, typer.Option(min=1, help="Chains that wait when a joiner is killed.")
+    ] = 1_000_000,
+    rounds: Rounds = 3,
+    batch_bytes: Annotated[
+        int, typer.Option(min=1, help="Size of record batches, as producers send.")
+    ] = 16_384,
+    sending: Annotated[
+        bool, typer.Option(help="Also by a plain loop that sends a record for each row, which takes long.")
+    ] = True,
+    overrides: Annotated[
+        list[str] | None, typer.Option("-X", metavar="KEY=VALUE", help="For the processes of `live`.")
+    ] = None,
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(envvar="STREAM_MTL_BENCH_KAFKA", help="A broker of your own; absent: one is started."),
+    ] = None,
+    kafka_home: Annotated[
+        Path | None, typer.Option(envvar="KAFKA_HOME", help="Apache Kafka, of which one is started.")
+    ] = None,
+    as_json_: AsJson = False,
+) -> None:
+    """Measure join, training, the way from a label to a score, and a restart, through a real broker.
+
+    Example: stream-mtl bench kafka join --impressions 200000
+    """
+    from stream_mtl.bench import kafka
+
+    changes = tuple(overrides or ())
+    sizes = kafka.Sizes(impressions, learned, seconds, waiting, rounds, batch_bytes, sending, changes)
+    console = None if as_json_ else _console()
+    told = {}
+    for part, measured in kafka.bench_kafka(tuple(parts or kafka.PARTS), sizes, bootstrap, kafka_home):
+        told[part] = measured.as_plain()
+        if console is not None:
+            for one in measured.as_shown():
+                console.print(one)
+    if as_json_:
+        typer.echo(json.dumps(told))
 
 
 def _print(measured: "list[Compared]", as_json: bool) -> None:
