@@ -26,7 +26,7 @@ from stream_mtl.durable import BESIDE, sync_folder, write_synced
 from stream_mtl.errors import StateCorrupt, Unavailable
 from stream_mtl.failpoints import reach
 
-FORMAT = 1
+FORMAT = 2
 
 _TENSORS, _MANIFEST, _PREFIX = "tensors.safetensors", "manifest.json", "ckpt-"
 

@@ -28,7 +28,7 @@ from stream_mtl.processes.letters import letter_sink
 from stream_mtl.processes.metrics import MetricsPage
 from stream_mtl.processes.outage import Outage
 from stream_mtl.processes.status import Facts, StatusFile
-from stream_mtl.processes.stop import IDLE, Stop
+from stream_mtl.processes.stop import IDLE, IDLE_ON_BUS, Stop
 
 _MIRROR: Millis = 5_000  # between two commits of group offsets, which are for lag tools only
 
@@ -51,13 +51,15 @@ def join(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool =
     ):
         shift = _Shift(made, crew, follow, clock)
         outage = Outage(config.kafka.startup_timeout)
+        rest, longest = IDLE, IDLE_ON_BUS if is_on_bus(config) else IDLE
         try:
             while not crew.ended() and not stop():
                 read = _turn(shift, outage, stop)
                 status.say(lambda: _facts(crew), outage.problem or shift.problem)
                 page.say(lambda: join_metrics(crew.workers), outage.problem)
+                rest = IDLE if read else min(2 * rest, longest)
                 if read == 0 and not crew.ended():
-                    time.sleep(IDLE / 1_000)
+                    time.sleep(rest / 1_000)
             if crew.ended():
                 crew.finish()
             else:
@@ -256,6 +258,6 @@ def _facts(crew: Crew) -> Facts:
         "exposures": sum(joiner.exposures.ring.next for joiner in joiners),
         "partitions": ", ".join(map(str, sorted(crew.workers))),
         "watermark_ms": told if known else None,
-        "lag_ms": newest - told if known and newest is not None else None,
+        "lag_ms": max(newest - told, 0) if known and newest is not None else None,
         "silent": ", ".join(sorted(silent)) or None,
     }
