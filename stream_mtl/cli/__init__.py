@@ -1,12 +1,13 @@
 """The command line: each command parses its arguments and calls one function."""
 
-from stream_mtl.cli import bench, configuration, journey, letters, offsets, running, snapshots, topics
+from stream_mtl.cli import bench, configuration, health, journey, letters, offsets, running, snapshots, topics
 from stream_mtl.cli.app import app, main
 
 __all__ = [
     "app",
     "bench",
     "configuration",
+    "health",
     "journey",
     "letters",
     "main",

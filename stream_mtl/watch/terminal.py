@@ -101,7 +101,7 @@ def screen(view: View, width: int = WIDE) -> RenderableType:
 def line(view: View) -> str:
     """Return the view as one line, for where no terminal is."""
     parts = [lapse(view.elapsed), f"event time {moment(view.event_time)}"]
-    parts += [" ".join([process.role, *_said(process)]) for process in view.processes]
+    parts += [" ".join([process.role, *said(process)]) for process in view.processes]
     if view.readings is not None:
         parts += [_brief_task(view, name, output) for name, output in view.readings.outputs.items()]
     parts += [f"{process.role}: {process.problem}" for process in view.processes if process.problem]
@@ -126,13 +126,14 @@ def _process(process: ProcessStatus) -> Text:
     """Return the line of a process: a dot for its state, its facts."""
     style = STYLES.get(_STATES.get(process.state, ""), "")
     state = [] if process.state == "running" else [process.state]
-    says = "   ".join([*state, *_said(process)])
+    says = "   ".join([*state, *said(process)])
     return Text.assemble(
         ("● ", style), (f"{process.role:<7}", "bold"), says, no_wrap=True, overflow="ellipsis"
     )
 
 
-def _said(process: ProcessStatus) -> list[str]:
+def said(process: ProcessStatus) -> list[str]:
+    """Return the facts of a process in words."""
     chosen = _FACTS.get(process.role)
     if chosen is None:
         return [f"{name} {_text(value)}" for name, value in islice(process.facts.items(), _OTHER_FACTS)]
