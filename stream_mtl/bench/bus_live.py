@@ -1,18 +1,12 @@
-"""From a label to a score that has learned it: join, train and serve as real processes over a stream that lives.
-
-A label is known when the watermark passes its time. When that is, this bench knows, for it sends the stream. The row
-that tells it stands in a block, a snapshot's manifest says up to which row it has learned, and a request that is asked
-again and again says which snapshot answers.
-"""
+"""From a label to a score that has learned it: join, train and serve as real processes over a stream that lives."""
 
 import http.client
 import json
 import threading
 import time
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,10 +15,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from stream_mtl.bench.bus import new_topic
+from stream_mtl.bench.bus_labels import Labels, Seen, put_together
 from stream_mtl.clock import SECOND, Millis, system_clock
 from stream_mtl.config.load import Loaded, load
 from stream_mtl.connectors.courier import Courier
-from stream_mtl.connectors.kafka import Kafka
 from stream_mtl.errors import StateError, StreamMtlError, Unavailable
 from stream_mtl.generate.delays import Exponential
 from stream_mtl.generate.fields import KINDS
@@ -32,13 +26,9 @@ from stream_mtl.generate.live import Population, Record, line
 from stream_mtl.generate.market import Market
 from stream_mtl.generate.options import GeneratorOptions
 from stream_mtl.generate.write import as_toml, declarations
-from stream_mtl.join.block import decode
-from stream_mtl.join.topic import Following
-from stream_mtl.join.transitions import Telling
 from stream_mtl.processes.bus import kafka_of
 from stream_mtl.processes.everything import address_of
 from stream_mtl.processes.family import Family
-from stream_mtl.publish.announce import announcement_of
 from stream_mtl.publish.store import SnapshotFolder
 
 _TICK = 0.05  # seconds between two looks at what people do, and two requests for a score
@@ -56,44 +46,6 @@ class LiveOptions:
     overrides: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """One label each, by when it was where. (n,) each, ms of the clock; nan where it was not in the end."""
-
-    happened: np.ndarray
-    passed: np.ndarray  # the watermark
-    told: np.ndarray  # in a block of the log
-    published: np.ndarray  # in a snapshot that is announced
-    served: np.ndarray  # by a score
-
-    def waits(self) -> dict[str, np.ndarray]:
-        """Return seconds, by what was waited for; of those labels that were served."""
-        there = np.isfinite(self.served) & np.isfinite(self.passed)
-        steps = {
-            "the watermark": (self.happened, self.passed),
-            "a block": (self.passed, self.told),
-            "a snapshot": (self.told, self.published),
-            "a score": (self.published, self.served),
-            "label to served": (self.passed, self.served),
-        }
-        return {name: (end - begin)[there] / 1_000 for name, (begin, end) in steps.items()}
-
-    @property
-    def unserved(self) -> int:
-        """How many had been passed by the watermark, and were not served when the bench ended."""
-        return int((np.isfinite(self.passed) & ~np.isfinite(self.served)).sum())
-
-
-@dataclass(slots=True)
-class Seen:
-    """What the bench saw while the processes ran."""
-
-    sent: dict[str, list[tuple[Millis, Millis]]] = field(default_factory=dict)  # kind -> (event time, clock)
-    served: dict[int, Millis] = field(default_factory=dict)  # snapshot -> when it answered first
-    learned: dict[int, tuple[int, int]] = field(default_factory=dict)  # snapshot -> up to which (block, row)
-    failed: list[BaseException] = field(default_factory=list)
-
-
 def bench_live(bootstrap: str, options: LiveOptions) -> Labels:
     """Let people live for a while on real processes; return when their labels were where. Raises StreamMtlError."""
     with TemporaryDirectory() as name:
@@ -108,7 +60,7 @@ def bench_live(bootstrap: str, options: LiveOptions) -> Labels:
             for role in ("join", "train", "serve"):
                 family.start(role, *(() if role == "serve" else ("--follow",)))
             seen = _live(family, loaded, world, topics, options)
-            return _labels(loaded, topics, seen, world)
+            return put_together(kafka_of(loaded.config), topics, seen, world.lateness)
 
 
 def _world(now: Millis) -> GeneratorOptions:
@@ -171,7 +123,8 @@ def _live(
                 family.check()
                 _note_snapshots(loaded, seen)
                 time.sleep(0.2)
-                if time.monotonic() > end:
+                if time.monotonic() > end and not ending.is_set():
+                    seen.counts = system_clock()
                     ending.set()
         finally:
             ending.set()
@@ -216,7 +169,7 @@ def _people(
     options: LiveOptions,
     ending: threading.Event,
 ) -> None:
-    """Send what people do, as it happens; the end of the bench ends new requests, not what follows from them."""
+    """Send what people do, as it happens, and go on for a while at the end, so that the watermark does."""
     rng, last = np.random.default_rng(0), system_clock()
     stop: float | None = None
     while stop is None or time.monotonic() < stop:
@@ -263,73 +216,3 @@ def _keep(found: list[Record]) -> Any:
         found.append(dict(candidates[0]))
 
     return keep
-
-
-def _labels(loaded: Loaded, topics: Mapping[str, str], seen: Seen, world: GeneratorOptions) -> Labels:
-    """Put together what was seen and what stands in the log and the snapshots."""
-    kafka = kafka_of(loaded.config)
-    happened, told, places = _told(kafka, topics["transitions"])
-    passed = _passed(seen, happened, world.lateness)
-    published, served = _learned(kafka, topics["announced"], seen, places)
-    return Labels(happened.astype(float), passed, told, published, served)
-
-
-def _told(kafka: Kafka, topic: str) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]]]:
-    """Return of every row that tells of an event when that was, when its block was sent, and its (block, row)."""
-    happened, told, places = [], [], []
-    following = Following(topic)
-    for entry in _entries(kafka, topic):
-        whole = following.feed(entry)
-        if whole is None:
-            continue
-        header, transitions = decode(whole.data)
-        kinds = transitions.rows.column("kind").to_numpy()
-        times = transitions.rows.column("told").to_numpy()
-        for row in np.flatnonzero(kinds == Telling.EVENT).tolist():
-            happened.append(times[row])
-            told.append(float(entry.time))
-            places.append((header.block, row))
-    return np.array(happened, np.int64), np.array(told), places
-
-
-def _passed(seen: Seen, happened: np.ndarray, lateness: Millis) -> np.ndarray:
-    """Return when each time had been passed by the greatest time of every kind, less the lateness; nan: not yet."""
-    out = np.zeros(len(happened))
-    for kind in KINDS:
-        sent = np.array(seen.sent.get(kind, []), np.int64).reshape(-1, 2)
-        greatest = np.maximum.accumulate(sent[:, 0]) if len(sent) else sent[:, 0]
-        at = np.searchsorted(greatest, happened + lateness, side="right")
-        clocks = np.append(sent[:, 1].astype(float), np.nan)
-        out = np.maximum(out, clocks[at])
-    return out
-
-
-def _learned(
-    kafka: Kafka, topic: str, seen: Seen, places: list[tuple[int, int]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return when each row was in a snapshot that was announced, and when one that has learned it answered."""
-    announced = {
-        said.version: float(entry.time)
-        for entry in _entries(kafka, topic)
-        if (said := announcement_of(entry)) is not None
-    }
-    versions = sorted(announced.keys() & seen.learned.keys())
-    upto = [seen.learned[version] for version in versions]
-    published, served = np.full(len(places), np.nan), np.full(len(places), np.nan)
-    answered = sorted(seen.served)
-    for number, place in enumerate(places):
-        first = bisect_right(upto, place)
-        if first == len(versions):
-            continue
-        published[number] = announced[versions[first]]
-        later = [seen.served[version] for version in answered if version >= versions[first]]
-        served[number] = min(later, default=np.nan)
-    return published, served
-
-
-def _entries(kafka: Kafka, topic: str) -> Iterator[Any]:
-    with closing(kafka.partition(topic, 0)) as log:
-        at = log.begin()
-        while entries := log.read(at):
-            yield from entries
-            at = entries[-1].offset + 1

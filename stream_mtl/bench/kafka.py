@@ -13,7 +13,8 @@ from rich.table import Table
 from stream_mtl.bench import report
 from stream_mtl.bench.broker import broker
 from stream_mtl.bench.bus import BusJoin, bench_bus_join
-from stream_mtl.bench.bus_live import Labels, LiveOptions, bench_live
+from stream_mtl.bench.bus_labels import Labels
+from stream_mtl.bench.bus_live import LiveOptions, bench_live
 from stream_mtl.bench.bus_restart import Restart, bench_restart
 from stream_mtl.bench.bus_train import bench_bus_train
 from stream_mtl.bench.measure import Compared

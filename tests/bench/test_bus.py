@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from stream_mtl.bench import bus
 from stream_mtl.bench.broker import broker as started
-from stream_mtl.bench.bus_live import Labels
+from stream_mtl.bench.bus_labels import Labels
 from stream_mtl.bench.fill import batch_of, fill
 from stream_mtl.cli.app import app
 from stream_mtl.cli.bench import bench_app
