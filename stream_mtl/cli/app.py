@@ -96,7 +96,7 @@ def print_accounts(accounts: Mapping[str, Mapping[str, int]], as_json_: bool) ->
     if as_json_:
         typer.echo(json.dumps(accounts))
         return
-    fates = [fate for fate in next(iter(accounts.values())) if fate != "read"]
+    fates = [fate for fate in next(iter(accounts.values()), ()) if fate != "read"]
     table = Table("kind", "read", *fates, box=box.SIMPLE, padding=(0, 1, 0, 0))
     for kind, counts in accounts.items():
         numbers = [counts[fate] for fate in fates]

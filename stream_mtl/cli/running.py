@@ -53,7 +53,9 @@ def run_train(
     with stopped_by_signals() as stop:
         facts = train(loaded(config, overrides), stop, follow=follow)
     typer.echo(
-        json.dumps(facts) if as_json_ else f"{facts['examples']:,} examples, snapshot {facts['snapshot']}"
+        json.dumps(facts)
+        if as_json_
+        else f"{facts.get('examples', 0):,} examples, snapshot {facts.get('snapshot')}"
     )
 
 

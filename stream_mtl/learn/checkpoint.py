@@ -4,9 +4,9 @@
                       manifest.json          format, number, facts, size and sha256 of the tensors, its own sha256
 
 Writing, in this order: 1. the tensors into a folder beside, synced; 2. the manifest, synced; 3. that folder, synced;
-4. its renaming; 5. the folder above, synced; 6. older checkpoints are removed. A crash at any point leaves the
-checkpoint before. Reading takes the newest that verifies: safetensors by itself finds a file that was cut short, but
-not a flipped bit.
+4. its renaming, before which one of the same number is renamed to `.replaced`; 5. the folder above, synced; 6. what was
+replaced, and older checkpoints, are removed. A crash at any point leaves the checkpoint before. Reading takes the newest
+that verifies: safetensors by itself finds a file that was cut short, but not a flipped bit.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from stream_mtl.failpoints import reach
 
 FORMAT = 2
 
-_TENSORS, _MANIFEST, _PREFIX = "tensors.safetensors", "manifest.json", "ckpt-"
+_TENSORS, _MANIFEST, _PREFIX, _REPLACED = "tensors.safetensors", "manifest.json", "ckpt-", ".replaced"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -51,7 +51,7 @@ def write_checkpoint(
     One of the same number is replaced. Raises Unavailable if the disk refuses; what was there before then stands.
     """
     final = root / f"{_PREFIX}{number:012d}"
-    beside = final.with_name(final.name + BESIDE)
+    beside, replaced = final.with_name(final.name + BESIDE), final.with_name(final.name + _REPLACED)
     try:
         root.mkdir(parents=True, exist_ok=True)
         for left in root.glob(f"{_PREFIX}*{BESIDE}"):
@@ -63,7 +63,8 @@ def write_checkpoint(
         write_synced(beside / _MANIFEST, [_manifest(number, tensors, facts)])
         sync_folder(beside)
         if final.exists():
-            shutil.rmtree(final)
+            shutil.rmtree(replaced, ignore_errors=True)
+            final.rename(replaced)
         reach("checkpoint.manifest")
         beside.rename(final)
         reach("checkpoint.renamed")
@@ -73,6 +74,7 @@ def write_checkpoint(
         raise Unavailable(
             f"checkpoint {final} could not be written: {error}; the one before stands"
         ) from error
+    shutil.rmtree(replaced, ignore_errors=True)
     for old, _ in list(_folders(root))[keep:]:
         shutil.rmtree(old, ignore_errors=True)
     return final
@@ -100,10 +102,13 @@ def read_checkpoint(root: Path) -> Checkpoint | None:
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, int]]:
-    """Give the checkpoints of a folder and their numbers, the newest first."""
-    names = (path.name.removeprefix(_PREFIX) for path in root.glob(f"{_PREFIX}*"))
-    for number in sorted((int(name) for name in names if name.isdecimal()), reverse=True):
-        yield root / f"{_PREFIX}{number:012d}", number
+    """Give the checkpoints of a folder and their numbers, the newest first; behind one, what it was to replace."""
+    names = {path.name.removeprefix(_PREFIX) for path in root.glob(f"{_PREFIX}*")}
+    numbers = {int(name) for name in (name.removesuffix(_REPLACED) for name in names) if name.isdecimal()}
+    for number in sorted(numbers, reverse=True):
+        for suffix in ("", _REPLACED):
+            if f"{number:012d}{suffix}" in names:
+                yield root / f"{_PREFIX}{number:012d}{suffix}", number
 
 
 def _verified(folder: Path, number: int) -> tuple[Arrays, Mapping[str, Any]]:

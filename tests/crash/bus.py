@@ -1,16 +1,23 @@
 """A site on a bus: its events, its log and its dead letters are topics."""
 
+import re
 import uuid
+from bisect import bisect_left
+from dataclasses import replace
 from pathlib import Path
 
+from stream_mtl.clock import HOUR
+from stream_mtl.config.load import load
 from stream_mtl.connectors.base import DeadLetter
 from stream_mtl.connectors.letters import decode_letter, distinct
 from stream_mtl.connectors.partition import Entry
+from stream_mtl.processes.bus import log_of
 from stream_mtl.publish.announce import announcement_of
-from tests.crash.child import Nursery
+from tests.crash.child import Child, Nursery
 from tests.crash.site import KINDS, OFTEN, Site, configuration
 from tests.topics import Topics
 
+START, HOURS = 1_704_067_200_000, 10  # of the market
 FOREVER = {"retention_ms": "-1"}
 
 ON_BUS = """
@@ -35,12 +42,34 @@ connect_timeout = "5s"
 
 def filled(topics: Topics, events: Path) -> dict[str, str]:
     """Write a market to topics; return their names by kind of event."""
-    names = {kind: topics.new(2, **FOREVER) for kind in KINDS}
+    names = empty(topics)
+    fill(topics, names, events)
+    return names
+
+
+def empty(topics: Topics) -> dict[str, str]:
+    """Return the names of topics for a market, by kind of event."""
+    return {kind: topics.new(2, **FOREVER) for kind in KINDS}
+
+
+def fill(topics: Topics, names: dict[str, str], events: Path, begin: float = 0, end: float = 1) -> None:
+    """Write a part of a market: from one share of its time to another one, and at the end all that is left."""
     for kind in KINDS:
         for number in (0, 1):
             lines = (events / f"{kind}s" / str(number) / "000.jsonl").read_bytes().splitlines()
-            topics.write(names[kind], lines, number)
-    return names
+            times = _times(lines)
+            low, high = (bisect_left(times, START + share * HOURS * HOUR) for share in (begin, end))
+            topics.write(names[kind], lines[low : high if end < 1 else None], number)
+
+
+def _times(lines: list[bytes]) -> list[int]:
+    """Return the time until which events had come with each line."""
+    found, latest = [], 0
+    for line in lines:
+        match = re.search(rb'"ts": ?(\d{13})[,}]', line)
+        latest = max(latest, int(match[1]) if match else 0)
+        found.append(latest)
+    return found
 
 
 class BusSite(Site):
@@ -69,6 +98,25 @@ class BusSite(Site):
         )
         super().__init__(children, folder, text, OFTEN, 3_000, letters_on_bus)
 
+    def joiner(self, name: str, failing: str = "") -> Child:
+        """Start a live joiner of the group, with folders of its own."""
+        own = [f"join.state=state-{name}", f"run.status=status-{name}", "join.block_every=200ms"]
+        return self.start("join", "--follow", failing=failing, overrides=own)
+
+    def drained(self) -> bool:
+        """Return whether the log says that all events were read."""
+        config = load(self.config, {}, self.overrides).config
+        for number in range(2):
+            log = log_of(config, number)
+            header = log.last()
+            log.close()  # type: ignore[attr-defined]
+            if header is None or any(
+                p.next < self.topics.admin.end(p.source.partition(":")[2])[p.partition]
+                for p in header.progress
+            ):
+                return False
+        return True
+
     def records(self) -> int:
         """Return how many records the log holds."""
         return sum(self.topics.admin.end(self.log).values())
@@ -76,7 +124,9 @@ class BusSite(Site):
 
 def letters_on_bus(site: Site) -> list[DeadLetter]:
     assert isinstance(site, BusSite)
-    return list(distinct(decode_letter(entry.value) for entry in entries_of(site.topics, site.letters)))
+    kinds = {f"kafka:{name}": kind for kind, name in site.names.items()}
+    letters = distinct(decode_letter(entry.value) for entry in entries_of(site.topics, site.letters))
+    return [replace(letter, source=kinds[letter.source]) for letter in letters]
 
 
 def entries_of(topics: Topics, topic: str) -> list[Entry]:

@@ -25,7 +25,8 @@ class Child:
     @property
     def said(self) -> str:
         """What it wrote to stderr."""
-        return self._out.with_name(self._out.name + ".err").read_text()
+        path = self._out.with_name(self._out.name + ".err")
+        return path.read_text() if path.is_file() else ""
 
     def ended(self) -> bool:
         if self.code is None:

@@ -86,13 +86,13 @@ def _bus() -> dict[str, dict[str, str]]:
 def bus(
     children: Nursery, topics: Topics, events: Path, _bus: dict[str, dict[str, str]], tmp_path: Path
 ) -> Callable[..., BusSite]:
-    """Make a site on the bus that all tests share; over the log of another one, where that is given."""
+    """Make a site on the bus that all tests share; over the log of another one, or over topics of its own."""
     bootstrap = topics.options.bootstrap_servers
     names = _bus[bootstrap] if bootstrap in _bus else _bus.setdefault(bootstrap, filled(topics, events))
 
-    def make(log: BusSite | None = None) -> BusSite:
+    def make(log: BusSite | None = None, own: dict[str, str] | None = None) -> BusSite:
         folder = tmp_path / uuid.uuid4().hex[:8]
-        return BusSite(topics, names, children, folder, events, "" if log is None else log.log)
+        return BusSite(topics, own or names, children, folder, events, "" if log is None else log.log)
 
     return make
 

@@ -169,8 +169,8 @@ class Site:
             store.open(latest)
         return {version: store.open(version).manifest.weights.sha256 for version in store.versions()}
 
-    def watched(self) -> Any:
-        """Return the readings, and the history, in which times of the clock do not stand."""
+    def watched(self) -> tuple[Any, list[Any]]:
+        """Return the latest readings, and the lines of the history."""
         folder = self.folder / "readings"
-        lines = sorted(path for path in folder.glob("*.jsonl"))
-        return json.loads((folder / "latest.json").read_text()), [path.read_text() for path in lines][-1:]
+        lines = [line for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
+        return json.loads((folder / "latest.json").read_text()), [json.loads(line) for line in lines]

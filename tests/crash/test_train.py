@@ -86,7 +86,12 @@ def test_a_trainer_that_was_killed_while_it_ended(
     site: Callable[..., Site], whole: Site, wholly_learned: Any
 ) -> None:
     hurt = site(whole)
-    child = hurt.start("train", "--follow", failing="train.rest:1:kill", overrides=["learn.flush_after=10h"])
+    child = hurt.start(
+        "train",
+        "--follow",
+        failing="train.rest:1:kill",
+        overrides=["learn.flush_after=10h", "learn.snapshot_after=10h"],
+    )
     until(lambda: len(hurt.published()) > 1 or child.ended(), "two snapshots")
     assert child.end() == -9, child.said
     assert hurt.hits == ["train.rest:1:kill"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stream_mtl import failpoints
 from stream_mtl.errors import StateCorrupt, Unavailable
 from stream_mtl.learn.checkpoint import read_checkpoint, write_checkpoint
 
@@ -49,6 +50,21 @@ def test_one_of_the_same_number_is_replaced(tmp_path: Path) -> None:
     found = read_checkpoint(tmp_path)
     assert found is not None
     assert int(found.arrays["n"]) == 2
+
+
+@pytest.mark.parametrize("point", ["checkpoint.tensors", "checkpoint.manifest", "checkpoint.renamed"])
+def test_a_crash_while_the_only_one_is_replaced_leaves_it_or_the_new_one(tmp_path: Path, point: str) -> None:
+    write_checkpoint(tmp_path, 4, {"a": np.zeros(1)}, {"which": "old"})
+    for which in ("new", "newer"):
+        failpoints.arm({"STREAM_MTL_FAILPOINT": f"{point}:1:raise"}, True)
+        with pytest.raises(failpoints.FailpointReached):
+            write_checkpoint(tmp_path, 4, {"a": np.ones(1)}, {"which": which})
+        failpoints.arm({}, True)
+        found = read_checkpoint(tmp_path)
+        assert found is not None
+        assert found.facts["which"] == (which if point == "checkpoint.renamed" else "old")
+    write_checkpoint(tmp_path, 4, {"a": np.ones(1)}, {"which": "last"})
+    assert [path.name for path in tmp_path.iterdir()] == ["ckpt-000000000004"]
 
 
 def test_no_checkpoint_at_all_is_none(tmp_path: Path) -> None:

@@ -4,10 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import torch
+from typer.testing import CliRunner
 
+from stream_mtl.cli import app
 from stream_mtl.processes.stop import PARENT, stopped_by_signals
+from tests.processes.small import market
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -63,3 +70,19 @@ def test_a_child_of_a_killed_parent_ends_by_itself() -> None:
         process.stdin.close()
         assert process.stdout.read() == "ended\n"
     assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("role", ["join", "train"])
+def test_a_process_that_is_asked_to_end_before_it_has_begun_says_so(
+    role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = market(tmp_path / "market", 50)
+
+    @contextmanager
+    def at_once() -> Iterator[Callable[[], bool]]:
+        yield lambda: True
+
+    monkeypatch.setattr("stream_mtl.processes.stop.stopped_by_signals", at_once)
+    monkeypatch.setattr(torch, "set_deterministic_debug_mode", lambda mode: None)
+    ran = CliRunner().invoke(app, ["run", role, str(config), "--follow"])
+    assert ran.exit_code == 0, ran.output

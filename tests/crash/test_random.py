@@ -1,0 +1,110 @@
+"""Joiner and trainer over one log, killed at random after some progress each time, leave what undisturbed ones leave."""
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.crash.bus import BusSite
+from tests.crash.child import Child, until
+from tests.crash.site import Site
+
+STILL = ("learn.flush_after=10h", "learn.snapshot_after=10h", "join.poll_rows=25", "join.block_every=30ms")
+SLOWLY = {"join": "join.after_poll:1+:sleep(50)", "train": "learn.after_step:1+:sleep(60)"}
+ROLES = ("join", "train")
+
+
+def progress(site: Site, role: str) -> object:
+    """Return what changes whenever a process has made something durable."""
+    if role == "train":
+        return max((path.name for path in (site.folder / "learner").glob("ckpt-*[0-9]")), default="")
+    if isinstance(site, BusSite):
+        return site.records()
+    return len(list((site.folder / "log").rglob("*.block")))
+
+
+class Disturbed:
+    """Both processes; whoever has made progress since its start may be killed, and is started again."""
+
+    def __init__(self, site: Site, rng: random.Random) -> None:
+        self._site, self._rng = site, rng
+        self.died = dict.fromkeys(ROLES, 0)
+        self._running: dict[str, Child] = {}
+        self._seen: dict[str, object] = {}
+        for role in ROLES:
+            self._begin(role)
+
+    def _begin(self, role: str) -> None:
+        self._seen[role] = progress(self._site, role)
+        self._running[role] = self._site.start(role, "--follow", failing=SLOWLY[role], overrides=STILL)
+
+    def able(self) -> list[str]:
+        """Return who has made progress."""
+        for role, child in self._running.items():
+            assert not child.ended(), f"{role}: {child.said}"
+        return [role for role in ROLES if progress(self._site, role) != self._seen[role]]
+
+    def kill(self) -> bool:
+        """Kill one at random, a little after it has made progress; return False where all is done."""
+        limit = time.monotonic() + 20
+        until(lambda: self.able() or time.monotonic() > limit, "progress")
+        able = self.able()
+        if not able:
+            return False
+        role = self._rng.choice(able)
+        time.sleep(self._rng.random() * 0.1)
+        self._running[role].kill()
+        self.died[role] += 1
+        self._begin(role)
+        return True
+
+    def end(self) -> None:
+        for child in self._running.values():
+            assert child.end() in (0, -signal.SIGTERM), child.said  # the latter: it had hardly begun
+
+
+def disturbed(site: Site, kills: int, rng: random.Random) -> dict[str, int]:
+    both = Disturbed(site, rng)
+    for _ in range(kills):
+        if not both.kill():
+            break
+    both.end()
+    site.run("join")
+    site.run("train")
+    print(both.died)
+    return both.died
+
+
+def test_both_on_files_killed_a_few_times(
+    site: Callable[..., Site], wholly_joined: Any, wholly_learned: Any, seed: int
+) -> None:
+    hurt = site()
+    died = disturbed(hurt, 6, random.Random(seed))
+    assert sum(died.values()) >= 2
+    assert (hurt.joined(), hurt.learned()) == (wholly_joined, wholly_learned)
+
+
+@pytest.mark.whole_crash
+@pytest.mark.parametrize("round", range(4))
+def test_both_on_files_killed_many_times(
+    site: Callable[..., Site], wholly_joined: Any, wholly_learned: Any, seed: int, round: int
+) -> None:
+    hurt = site()
+    died = disturbed(hurt, 40, random.Random(f"{seed} {round}"))
+    assert sum(died.values()) >= 8
+    assert (hurt.joined(), hurt.learned()) == (wholly_joined, wholly_learned)
+
+
+@pytest.mark.whole_crash
+@pytest.mark.parametrize("round", range(2))
+def test_both_on_a_bus_killed_many_times(
+    bus: Callable[..., BusSite], bus_joined: Any, bus_learned: Any, seed: int, round: int
+) -> None:
+    hurt = bus()
+    died = disturbed(hurt, 20, random.Random(f"{seed} {round}"))
+    assert sum(died.values()) >= 5
+    assert hurt.joined() == bus_joined
+    assert hurt.learned() | {"announced": bus_learned["announced"]} == bus_learned
