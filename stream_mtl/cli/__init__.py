@@ -1,6 +1,17 @@
 """The command line: each command parses its arguments and calls one function."""
 
-from stream_mtl.cli import bench, configuration, health, journey, letters, offsets, running, snapshots, topics
+from stream_mtl.cli import (
+    bench,
+    configuration,
+    health,
+    journey,
+    letters,
+    offsets,
+    people,
+    running,
+    snapshots,
+    topics,
+)
 from stream_mtl.cli.app import app, main
 
 __all__ = [
@@ -12,6 +23,7 @@ __all__ = [
     "letters",
     "main",
     "offsets",
+    "people",
     "running",
     "snapshots",
     "topics",

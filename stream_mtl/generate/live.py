@@ -46,12 +46,15 @@ class _Coming:
 class Population:
     """Requests, what is shown, and what follows. Everything happens in event time, which comes in as an argument."""
 
-    def __init__(self, market: Market, shown: int, unranked: float, seed: int) -> None:
-        """`shown` candidates of a slate are seen; the share `unranked` of the visitors sees them in any order."""
+    def __init__(self, market: Market, shown: int, unranked: float, seed: int, name: str = "r") -> None:
+        """`shown` candidates of a slate are seen; the share `unranked` of the visitors sees them in any order.
+
+        Requests, and all ids that come of them, begin with `name`.
+        """
         self.market = market
         self.ranked, self.unranked = Truth(), Truth()
         self.unanswered = 0  # requests that nobody ranked
-        self._shown, self._share = shown, unranked
+        self._shown, self._share, self._name = shown, unranked, name
         self._rng = np.random.default_rng(seed)
         self._coming: list[_Coming] = []
         self._count = self._events = 0
@@ -71,10 +74,11 @@ class Population:
 
     def _request(self, context: Context, time: Millis, ask: Ask) -> None:
         self._count += 1
-        request = f"r{self._count:08d}"
+        request = f"{self._name}{self._count:08d}"
         candidates = _records(self.market, context, time)
         for place, record in enumerate(candidates):
             record["exposure_id"] = f"{request}-{place}"
+            record["request_id"] = request
         rank = None
         if self._rng.random() >= self._share:
             rank = ask(request, time, candidates)
@@ -101,7 +105,8 @@ class Population:
             self._come(time, "impression", {**candidate, "position": i, "ts": time})
             if wants[i]:
                 clicked = time + int(delay[i])
-                click = {"click_id": f"c-{own['exposure_id']}", "ts": clicked, **own}
+                across = (i + 0.5) / len(shown)
+                click = {"click_id": f"c-{own['exposure_id']}", "ts": clicked, **own, "screen_x": across}
                 self._come(clicked, "click", click)
                 if buys[i]:
                     self._buy(clicked + int(until_order[i]), click, own, float(amount[i]))

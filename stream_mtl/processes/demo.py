@@ -104,7 +104,7 @@ class Demo:
     def _days(self) -> None:
         rng = np.random.default_rng(self.options.seed + 1)
         began = time.monotonic()
-        ask, last = _Asker(self.address or "", self.options.shown), self._begin
+        ask, last = Asker(self.address or "", self.options.shown), self._begin
         while not self._ending.wait(_TICK):
             now = self._begin + int((time.monotonic() - began) * SECOND * SPEED)
             requests = rng.poisson(self.options.requests * (now - last) / (SECOND * SPEED))
@@ -120,15 +120,17 @@ class Demo:
             sink.close()
 
 
-class _Asker:
+class Asker:
     """Asks the scorer for a ranking, over one connection."""
 
-    def __init__(self, address: str, shown: int) -> None:
+    def __init__(self, address: str, shown: int, token: str | None = None) -> None:
         parts = urlsplit(address)
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
         self._shown = shown
 
     def __call__(self, request: str, time: Millis, candidates: Sequence[Record]) -> list[int] | None:
+        """Return the places of the candidates to be shown; None if nobody answers."""
         body = {
             "request_id": request,
             "time": time,
@@ -137,7 +139,7 @@ class _Asker:
             "top": self._shown,
         }
         try:
-            self._connection.request("POST", "/score", json.dumps(body))
+            self._connection.request("POST", "/score", json.dumps(body), self._headers)
             answer = self._connection.getresponse()
             found = json.loads(answer.read())
         except (OSError, http.client.HTTPException):
@@ -147,16 +149,21 @@ class _Asker:
 
 
 def _market(options: DemoOptions, now: Millis) -> GeneratorOptions:
-    """Return a small, lively market, some days ago, so that its compressed time never overtakes the clock."""
+    """Return a market some days ago, so that its compressed time never overtakes the clock."""
+    return lively(now - 14 * DAY, options.slate, options.seed)
+
+
+def lively(start: Millis, slate: int, seed: int) -> GeneratorOptions:
+    """Return a small market where much is clicked and bought, soon."""
     return GeneratorOptions(
         impressions=20_000,
-        start=now - 14 * DAY,
+        start=start,
         duration=10 * DAY,
-        seed=options.seed,
+        seed=seed,
         users=400,
         items=120,
         new_items=0.0,
-        slate=options.slate,
+        slate=slate,
         ctr=0.15,
         cvr=0.3,
         click_strength=1.5,
