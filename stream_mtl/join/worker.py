@@ -244,6 +244,7 @@ class JoinWorker:
         target = {(p.source, p.partition): p.next for p in header.progress}
         passed = (h for h in self._log.headers(start) if h.block <= header.block)
         again = self._catch_up(target, [tick for h in passed for tick in h.ticks], told)
+        self._seek(target)  # a poll may have gone further
         for transitions in self.joiner.tell(header.told_before):
             told(transitions)
         return again

@@ -104,7 +104,7 @@ def test_a_lost_state_is_made_anew_from_what_can_still_matter(data: st.DataObjec
     original.commit()
     copy = MemoryLog()
     copy.blocks = list(log.blocks)
-    again = worker_of(spec, stream, copy, size)
+    again = worker_of(spec, stream, copy, data.draw(st.integers(1, 20)))
     event(f"reads again {_tenth(again.recover(), original)}0 %")
     assert again.joiner.accounts() == original.joiner.accounts()
     assert rest(again, copy) == rest(original, log)

@@ -249,7 +249,9 @@ def replayed_from_ticks(folder: Path, world: World) -> tuple[str, int]:
     worker.recover()
     target = list(FileLog(world.folder / "log").headers())[-1]
     ticks = [tick for header in FileLog(world.folder / "log").headers() for tick in header.ticks]
-    worker._catch_up({(p.source, p.partition): p.next for p in target.progress}, ticks)
+    worker._catch_up(
+        {(p.source, p.partition): p.next for p in target.progress}, ticks, lambda transitions: None
+    )
     digest = TransitionDigest()
     for transitions in worker.joiner.tell(target.told_before):
         digest.update(transitions)
