@@ -3,14 +3,19 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
 
+from tests.services.kafka import Broker
+
 ROOT = Path(__file__).parent.parent
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
+BROKER = re.compile(r"<!-- run with a broker -->\n```console\n(.*?)```.*?```text\n(.*?)```", re.DOTALL)
 CONSOLE = re.compile(r"<!-- run -->\n```console\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -33,6 +38,32 @@ def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
     for block in CONSOLE.findall(page.read_text()):
         for line in block.splitlines():
             subprocess.run(shlex.split(line), cwd=tmp_path, check=True, env={**os.environ, "PATH": path})
+
+
+def test_the_page_about_kafka_runs_on_a_broker_and_prints_what_it_shows(
+    broker: Broker, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    mark = uuid.uuid4().hex
+    topics = ("impressions", "clicks", "conversions", "transitions", "dead-letters")
+    example = tmp_path / "examples/kafka.toml"
+    text = example.read_text()
+    for topic in topics:  # others use this broker too
+        text = text.replace(f'"kafka:{topic}"', f'"kafka:{topic}-{mark}"')
+    example.write_text(text)
+    environ = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "STREAM_MTL__KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
+    }
+    found = BROKER.search((ROOT / "docs/kafka.md").read_text())
+    assert found is not None
+    for line in found[1].splitlines():
+        words = [f"{word}-{mark}" if word in topics else word for word in shlex.split(line)]
+        ran = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, (line, ran.stderr)
+        if "run join" in line:
+            assert ran.stdout.split() == found[2].split()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -734,7 +734,9 @@ def _answering(what: str) -> Iterator[None]:
     try:
         yield
     except failures.AuthorizationError as error:
-        raise ConfigError(f"kafka: we are not allowed to {what}: {error}") from error
+        raise ConfigError(
+            f"kafka: we are not allowed to {what}: {error}; docs/kafka.md lists the rights that each role needs"
+        ) from error
     except failures.FencedInstanceIdError as error:
         raise Fenced(f"kafka: cannot {what}: another process has our instance id") from error
     except failures.RetriableError as error:

@@ -91,8 +91,16 @@ def configure(folder: Path, port: int, controller: int, security: Security) -> N
         f"log.dirs={folder / 'data'}",
         *(_tls(folder, security) if "SSL" in protocol.split("_") else ()),
         *(_sasl(security) if "SASL" in protocol else ()),
+        *(_RIGHTS if security.rights else ()),
     ]
     (folder / "server.properties").write_text("\n".join(lines) + "\n")
+
+
+_RIGHTS = (
+    "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    f"super.users=User:{USER};User:ANONYMOUS",  # the controller's listener knows nobody
+    "early.start.listeners=CONTROLLER",
+)
 
 
 def _tls(folder: Path, security: Security) -> list[str]:

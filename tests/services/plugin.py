@@ -83,18 +83,22 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 
 @pytest.fixture
 def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., OwnBroker]]:
-    """Make and start brokers of this test alone: own_broker(), own_broker("sasl_ssl", "plain")."""
+    """Make and start brokers of this test alone: own_broker(), own_broker("sasl_ssl", "plain").
+
+    With `rights`, others than its own user may only do what they were allowed to.
+    """
     made: list[OwnBroker] = []
 
     def make(
         protocol: Protocol = "plaintext",
         mechanism: Mechanism = "scram-sha-512",
         client_certificate: bool = False,
+        rights: bool = False,
     ) -> OwnBroker:
         secured = [name for name in ("sasl", "tls") if {"tls": "ssl"}.get(name, name) in protocol.split("_")]
         kind = _chosen([*_needed(request), *secured], own=True)
         certificates = make_certificates(tmp_path / "certificates") if "tls" in secured else None
-        security = Security(protocol, mechanism, certificates, client_certificate)
+        security = Security(protocol, mechanism, certificates, client_certificate, rights=rights)
         made.append(OwnBroker(kind, tmp_path / f"broker-{len(made)}", security))
         made[-1].start()
         return made[-1]

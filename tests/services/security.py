@@ -94,6 +94,8 @@ class Security:
     certificates: Certificates | None = None
     client_certificate: bool = False
     """Whether the broker demands a client's certificate."""
+    rights: bool = False
+    """Whether everybody but its own user has only the rights that they were given."""
     user: str = USER
     password: str = PASSWORD
 
