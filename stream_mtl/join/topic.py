@@ -7,7 +7,7 @@ the one before it ended.
 
 import struct
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from stream_mtl.connectors.claims import Claim, Tenure, claim_of, claims, take_over
@@ -129,13 +129,11 @@ class TopicLog:
             raise StateError(f"{self._log.name}: is not claimed by this process; call declare first")
         if header.block != (self._next or 0):
             raise StateError(f"block {header.block} cannot follow block {(self._next or 0) - 1}")
-        data = memoryview(b"".join(encode(header, transitions)))
-        starts = range(0, len(data), self._part_bytes)
         epoch = self._tenure.epoch
-        frames = [_FRAME.pack(_MAGIC, epoch, header.block, part, len(starts)) for part in range(len(starts))]
+        pieces = cut(encode(header, transitions), self._part_bytes)
         parts = [
-            frame + data[at : at + self._part_bytes].tobytes()
-            for frame, at in zip(frames, starts, strict=True)
+            b"".join([_FRAME.pack(_MAGIC, epoch, header.block, number, len(pieces)), *piece])
+            for number, piece in enumerate(pieces)
         ]
         reach("log.before_send")
         offsets = self._tenure.append(parts)
@@ -252,6 +250,21 @@ class TopicLog:
         self._marks[block] = (offset, epoch)
         if len(self._marks) > _MARKS:
             del self._marks[min(self._marks)]
+
+
+def cut(buffers: Iterable[memoryview], size: int) -> list[list[memoryview]]:
+    """Return buffers that follow each other in pieces of so many bytes, the last one shorter; nothing is copied."""
+    pieces: list[list[memoryview]] = [[]]
+    left = size
+    for buffer in buffers:
+        while len(buffer):
+            if not left:
+                pieces.append([])
+                left = size
+            pieces[-1].append(buffer[:left])
+            taken = len(pieces[-1][-1])
+            buffer, left = buffer[taken:], left - taken
+    return pieces
 
 
 def _epoch(claim: Claim) -> int:
