@@ -174,8 +174,8 @@ def _behind(glance: Glance, place: Place, at: int, end: int) -> Millis | None:
 def _wanted(
     made: Declared, kafka: Kafka, admin: KafkaAdmin, inputs: list[str], to: str
 ) -> Mapping[Place, int]:
-    if to == "committed":
-        return committed_of(made, kafka)
+    if to == "committed":  # below zero it is in the history before the topic
+        return {place: at for place, at in committed_of(made, kafka).items() if at >= 0}
     ask: Callable[[str], Mapping[int, int]]
     if to in ("earliest", "latest"):
         ask = admin.begin if to == "earliest" else admin.end

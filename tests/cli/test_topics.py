@@ -176,14 +176,22 @@ def test_a_look_at_what_is_not_there_says_what_is(site: Site) -> None:
 
 
 @needs("restart")
-def test_a_broker_that_is_away_is_unavailable(own_broker, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_broker_that_is_away_is_unavailable(own_broker, tmp_path: Path, market: Path) -> None:  # type: ignore[no-untyped-def]
     broker = own_broker()
     topics = Topics(broker.bootstrap)
     site = Site(topics, tmp_path, more="\n")
     topics.close()
     broker.stop()
     words = ("-X", "kafka.connect_timeout=1s")
-    for command in (("topics", "create", "CONFIG"), ("topics", "peek", "CONFIG", site.name("clicks"))):
+    for command in (
+        ("topics", "create", "CONFIG"),
+        ("topics", "check", "CONFIG"),
+        ("topics", "peek", "CONFIG", site.name("clicks")),
+        ("topics", "fill", "CONFIG", "--events", market),
+        ("offsets", "show", "CONFIG"),
+        ("offsets", "reset", "CONFIG", "--dry-run"),
+        ("dlq", "list", "CONFIG"),
+    ):
         code, out, err = site.ended(*command, *words)
         assert (code, out) == (Unavailable.exit_code, "")
         assert broker.bootstrap in err and "is it running?" in err
