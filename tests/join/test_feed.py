@@ -131,5 +131,7 @@ def test_a_partition_that_has_not_told_yet_holds_the_others_back() -> None:
 
 def test_other_partitions_than_before_are_refused() -> None:
     state = Feed({0: MemoryLog(), 1: MemoryLog()}).state()
-    with pytest.raises(PositionOutOfRange, match="a reader has read joiner partitions 0, 1, but there are 0:"):
+    with pytest.raises(
+        PositionOutOfRange, match="a reader has read joiner partitions 0, 1, but there are 0:"
+    ):
         Feed({0: MemoryLog()}).resume(state, "a reader")
