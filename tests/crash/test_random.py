@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stream_mtl.processes.status import read_status
 from tests.crash.bus import BusSite
 from tests.crash.child import Child, until
 from tests.crash.site import Site
@@ -53,6 +54,7 @@ class Disturbed:
         until(lambda: self.able() or time.monotonic() > limit, "progress")
         able = self.able()
         if not able:
+            print([read_status(self._site.folder / "status", role) for role in ROLES])
             return False
         role = self._rng.choice(able)
         time.sleep(self._rng.random() * 0.1)
