@@ -38,6 +38,7 @@ _SHARE = (
 _SLICES = 400
 _PATIENCE = 300.0  # seconds for the joiner to be where it is to be killed
 _BATCH = 16 << 10
+_LOG = "join.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,11 @@ def bench_restart(bootstrap: str, waiting: int, rounds: int) -> list[Restart]:
         log = _Blocks(bootstrap, topics["transitions"])
         joiner = _start(folder)
         try:
-            _until(joiner, lambda: _read(loaded) >= 0.999 * sum(first.values()))
+            _until(joiner, folder / _LOG, lambda: _read(loaded) >= 0.999 * sum(first.values()))
             made = []
             with _trickling(bootstrap, topics, options, generated, first):
                 for _ in range(rounds):
-                    _until(joiner, lambda: log.news() and _age(loaded) is not None)
+                    _until(joiner, folder / _LOG, lambda: log.news() and _age(loaded) is not None)
                     time.sleep(20)  # so that there is something to be read again
                     restart, joiner = _again(joiner, folder, loaded, log)
                     made.append(restart)
@@ -164,7 +165,7 @@ class _Blocks:
 
 
 def _start(folder: Path) -> "subprocess.Popen[bytes]":
-    with (folder / "join.log").open("ab") as out:
+    with (folder / _LOG).open("ab") as out:
         return subprocess.Popen(
             [sys.executable, "-m", "stream_mtl", "run", "join", "config.toml", "--follow"],
             cwd=folder,
@@ -188,24 +189,25 @@ def _again(
     anew = _start(folder)
     end = time.monotonic() + _PATIENCE
     while (first := log.news()) is None:
-        _alive(anew, end)
+        _alive(anew, folder / _LOG, end)
         time.sleep(0.05)
     cpu = _cpu(anew.pid)
-    _until(anew, lambda: _is_running(loaded, anew.pid))
+    _until(anew, folder / _LOG, lambda: _is_running(loaded, anew.pid))
     running = (system_clock() - begun) / SECOND
     return Restart(waiting, age or 0.0, (first - begun) / SECOND, running, cpu), anew
 
 
-def _until(joiner: "subprocess.Popen[bytes]", true: Callable[[], object]) -> None:
+def _until(joiner: "subprocess.Popen[bytes]", log: Path, true: Callable[[], object]) -> None:
     end = time.monotonic() + _PATIENCE
     while not true():
-        _alive(joiner, end)
+        _alive(joiner, log, end)
         time.sleep(0.2)
 
 
-def _alive(joiner: "subprocess.Popen[bytes]", end: float) -> None:
+def _alive(joiner: "subprocess.Popen[bytes]", log: Path, end: float) -> None:
     if joiner.poll() is not None:
-        raise StreamMtlError(f"the joiner of the bench ended with code {joiner.returncode}")
+        words = log.read_text(errors="replace")[-500:]
+        raise StreamMtlError(f"the joiner of the bench ended with code {joiner.returncode}: {words}")
     if time.monotonic() > end:
         raise Unavailable(f"the joiner of the bench did not get there within {_PATIENCE:.0f} s")
 
