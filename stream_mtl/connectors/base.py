@@ -1,7 +1,7 @@
 """The two ports to the outside world: raw records in, bytes out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -127,4 +127,7 @@ class DeadLetter:
     value: bytes
     detail: str = ""
     schema_id: int | None = None
-    time: int | None = field(default=None)  # broker time, ms
+    time: int | None = None  # broker time, ms
+    whole: int | None = (
+        None  # bytes of the record, where `value` is only its beginning: it was too large to be kept
+    )

@@ -1,9 +1,11 @@
 """Dead letters: records that could not be used, as JSON lines for people to read and tools to send again."""
 
 import base64
+import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -26,7 +28,11 @@ class _Line(msgspec.Struct, omit_defaults=True):
     schema_id: int | None = None
     time: int | None = None
     text: str | None = None  # the value again, where it is UTF-8
+    whole: int | None = None  # bytes of the record, where `value` is only its beginning
 
+
+_AROUND: Final = 2_048
+"""Bytes of a line around its value, at most."""
 
 _DECODER = msgspec.json.Decoder(_Line)
 
@@ -34,12 +40,16 @@ _DECODER = msgspec.json.Decoder(_Line)
 class DeadLetters:
     """Writes letters to a sink, each under its identity as key: a compacted topic keeps one of each."""
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
+    def __init__(self, sink: Sink, largest: int | None = None) -> None:
+        """Letters of more than `largest` bytes are cut: better a part of a record than a stream that stands."""
+        self._sink, self._largest = sink, largest
 
     def add(self, letter: DeadLetter) -> None:
         """Take one letter. It may be held back until `flush`."""
-        self._sink.add(encode_letter(letter), name_of(letter).encode())
+        line = encode_letter(letter)
+        if self._largest is not None and len(line) > self._largest:
+            line = encode_letter(cut(letter, self._largest), text=False)
+        self._sink.add(line, name_of(letter).encode())
 
     def flush(self) -> None:
         """Return when all letters are durable. Raises Unavailable if they cannot be."""
@@ -60,8 +70,18 @@ def name_of(letter: DeadLetter) -> str:
     return f"{letter.source}/{letter.partition}/{letter.position}"
 
 
-def encode_letter(letter: DeadLetter) -> bytes:
-    """Return a letter as one line of JSON, without its line break."""
+def cut(letter: DeadLetter, largest: int) -> DeadLetter:
+    """Return a letter whose line, without text, is not larger: with as much of the record as fits, and its SHA-256."""
+    room = (largest - _AROUND) * 3 // 4  # base64
+    if len(letter.value) <= room:
+        return letter
+    digest = hashlib.sha256(letter.value).hexdigest()
+    detail = f"{letter.detail} (the first {room:,} of {len(letter.value):,} bytes, SHA-256 {digest})".strip()
+    return replace(letter, value=letter.value[:room], detail=detail, whole=len(letter.value))
+
+
+def encode_letter(letter: DeadLetter, text: bool = True) -> bytes:
+    """Return a letter as one line of JSON, without its line break; `text` adds the value as text where it is such."""
     value = base64.b64encode(letter.value).decode("ascii")
     return msgspec.json.encode(
         _Line(
@@ -73,7 +93,8 @@ def encode_letter(letter: DeadLetter) -> bytes:
             letter.detail,
             letter.schema_id,
             letter.time,
-            _text(letter.value),
+            _text(letter.value) if text else None,
+            letter.whole,
         )
     )
 
@@ -94,6 +115,7 @@ def decode_letter(line: bytes) -> DeadLetter:
         read.detail,
         read.schema_id,
         read.time,
+        read.whole,
     )
 
 

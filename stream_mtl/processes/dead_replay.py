@@ -87,6 +87,8 @@ class _Judge:
             return f"was sent before, and is {self._letters.sent[name].to}"
         if name in self._letters.arrived:
             return f"came back: it is {self._letters.arrived[name].replayed}, sent again"
+        if letter.whole is not None:
+            return f"is only the beginning of a record of {letter.whole:,} bytes: the rest was not kept"
         if letter.reason in UNSENDABLE:
             return UNSENDABLE[letter.reason]
         found = today(letter, self.decoding)

@@ -24,7 +24,7 @@ from stream_mtl.join.worker import JoinWorker, WorkerOptions
 from stream_mtl.processes.bus import is_on_bus, kafka_of, log_of, schema_of, schemas_of_topics, sources
 from stream_mtl.processes.crew import Accounts, Crew, crew_of
 from stream_mtl.processes.declared import Declared, declared
-from stream_mtl.processes.letters import letter_sink
+from stream_mtl.processes.letters import dead_letters
 from stream_mtl.processes.metrics import MetricsPage
 from stream_mtl.processes.outage import Outage
 from stream_mtl.processes.status import Facts, StatusFile
@@ -170,7 +170,7 @@ def _worker(made: Declared, number: int, clock: Clock, follow: bool) -> JoinWork
         read = sources(made, follow, only)
         for source in read:
             opened.callback(source.close)
-        letters = letter_sink(config, number, clock)
+        letters = dead_letters(config, number, clock)
         worker = build(
             made, read, log, SegmentStore(config.join.state / str(number)), letters, clock, follow, number
         )
@@ -183,7 +183,7 @@ def build(
     sources: Sequence[Source],
     log: TransitionLog,
     store: StateStore,
-    letters: Sink,
+    letters: DeadLetters,
     clock: Clock,
     follow: bool = False,
     partition: int = 0,
@@ -196,7 +196,7 @@ def build(
         Codec(made.specs, limits(made.config), clock, schemas_of_topics(made), schema_of(made.config)),
         log,
         store,
-        DeadLetters(letters),
+        letters,
         clock,
         _options(made, follow),
         partition,
@@ -214,7 +214,7 @@ def join_worker(
     follow: bool = False,
 ) -> Iterator[JoinWorker]:
     """Build a joiner, and close it and all that it was given afterwards."""
-    worker = build(made, sources, log, store, letters, clock, follow)
+    worker = build(made, sources, log, store, DeadLetters(letters), clock, follow)
     try:
         yield worker
     finally:

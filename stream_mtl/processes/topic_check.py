@@ -200,8 +200,10 @@ def _letter_size(world: World, facts: TopicFacts) -> Iterator[Finding]:
     inputs = [one.number("max.message.bytes") or 0 for one in world.topics if one.planned.role == "input"]
     needed, most = int(_LETTER * max(inputs, default=0)) + _AROUND, facts.number("max.message.bytes")
     if most is not None and most < needed:
-        text = f"max.message.bytes is {most:,}: the letter of the largest record takes {needed:,}, and would stop the joiner"
-        yield _found(facts, "sizes", "wrong", text, _set(facts, f"max.message.bytes={max(needed, 8 << 20)}"))
+        text = f"max.message.bytes is {most:,}: the letter of the largest record takes {needed:,}, and would be cut"
+        yield _found(
+            facts, "sizes", "warning", text, _set(facts, f"max.message.bytes={max(needed, 8 << 20)}")
+        )
     else:
         yield _found(facts, "sizes", "ok", "the letter of the largest record fits")
 

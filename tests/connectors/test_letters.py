@@ -1,5 +1,6 @@
 """Dead letters are written whole, and read back once each."""
 
+import hashlib
 import json
 
 import pytest
@@ -32,6 +33,26 @@ def test_a_letter_comes_back_as_it_was_from_one_line(letter):
     line = encode_letter(letter)
     assert b"\n" not in line
     assert decode_letter(line) == letter
+
+
+@pytest.mark.parametrize(
+    "value", [b"\xff" * 9_000, b"a" * 9_000, b"\x00" * 5_500], ids=["bytes", "text", "just"]
+)
+def test_a_letter_that_is_too_large_is_cut_and_says_so(value):
+    sink = MemorySink()
+    letters = DeadLetters(sink, largest=8_000)
+    letters.add(DeadLetter("kafka:clicks", 3, 2**60, "too_large", value, "d" * 200, 7, 2**60))
+    letters.close()
+    ((key, line),) = sink.records
+    letter = decode_letter(line)
+    assert key == b"kafka:clicks/3/%d" % 2**60
+    assert len(line) <= 8_000
+    assert value.startswith(letter.value) and len(letter.value) > 4_000
+    if letter.whole is None:
+        assert letter.value == value
+    else:
+        assert letter.whole == len(value)
+        assert hashlib.sha256(value).hexdigest() in letter.detail
 
 
 def test_a_value_that_is_text_stands_readable_beside_its_bytes():

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from stream_mtl.connectors.kept import KeptLines
 from stream_mtl.connectors.letters import read_letters
 from stream_mtl.processes.join import join
-from stream_mtl.processes.letters import letter_sink
+from stream_mtl.processes.letters import dead_letters
 from tests.processes.small import loaded, market
 
 
@@ -23,8 +22,7 @@ def test_a_joiner_drops_the_oldest_letters_beyond_what_is_kept(tmp_path: Path) -
 
 def test_several_joiners_share_what_is_kept(tmp_path: Path) -> None:
     made = loaded(market(tmp_path), ["join.partitions=4", "dead_letters.max_bytes=4KB"]).config
-    sinks = [letter_sink(made, number, lambda: 0) for number in range(4)]
-    assert all(isinstance(sink, KeptLines) for sink in sinks)
+    sinks = [dead_letters(made, number, lambda: 0) for number in range(4)]
     assert sorted(path.name for path in (tmp_path / "dead-letters").iterdir()) == ["0", "1", "2", "3"]
     for sink in sinks:
         sink.close()
