@@ -44,6 +44,11 @@ def test_every_failpoint_is_in_one_place_and_every_place_has_its_line() -> None:
     assert all(where and where[0].islower() and not where.endswith(".") for where in POINTS.values())
 
 
+def test_every_failpoint_is_tried_by_the_crash_suite() -> None:
+    suite = "".join(path.read_text() for path in (Path(__file__).parent / "crash").glob("*.py"))
+    assert [name for name in POINTS if f'"{name}"' not in suite and f'"{name}:' not in suite] == []
+
+
 def test_nothing_happens_unless_it_was_ordered() -> None:
     arm({}, True)
     for name in POINTS:
