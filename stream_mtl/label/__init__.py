@@ -1,6 +1,15 @@
 """When knowing becomes teaching: delayed-feedback methods over transitions (never imports torch)."""
 
-from stream_mtl.label.base import CORRECTIONS, Auxiliary, DelayedFeedback, Kind, Plain, Reading, Unhurried
+from stream_mtl.label.base import (
+    CORRECTIONS,
+    MATURED,
+    Auxiliary,
+    DelayedFeedback,
+    Kind,
+    Plain,
+    Reading,
+    Unhurried,
+)
 from stream_mtl.label.examples import Examples, Targets
 from stream_mtl.label.methods import METHODS, make, parse
 from stream_mtl.label.oracle import Truth
@@ -8,6 +17,7 @@ from stream_mtl.label.plan import Lesson, Plan, joint_name
 
 __all__ = [
     "CORRECTIONS",
+    "MATURED",
     "METHODS",
     "Auxiliary",
     "DelayedFeedback",

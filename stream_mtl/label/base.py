@@ -27,10 +27,18 @@ class Kind(IntEnum):
     RN = 4  # real negative: it has not come by the end of its window; told a second time
     IP2 = 5  # an immediate positive, told a second time
     FINAL = 6  # the label at the end of its window, told once
+    MATURED_IP = (
+        7  # at the end of its window: it had come by the look. Teaches auxiliary logits, nothing else
+    )
+    MATURED_DP = 8  # the same: it came after the look
+    MATURED_RN = 9  # the same: it did not come
 
 
 CORRECTIONS = frozenset({Kind.DP, Kind.RN, Kind.IP2})
 """The kinds that come on top of what was told of the same chain before."""
+
+MATURED = frozenset({Kind.MATURED_IP, Kind.MATURED_DP, Kind.MATURED_RN})
+"""The kinds that teach auxiliary logits what the look had not seen: the task's own logit learns nothing from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +85,17 @@ def _pick(values: Any, rows: Ints, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Auxiliary:
-    """A further logit that a method needs of the model."""
+    """A further logit that a method needs of the model.
+
+    One with an `answer` is learned from matured labels: the newest that it knows are as old as the task's window
+    is long. One without is learned by the loss itself, from the examples as they come.
+    """
 
     name: str
     apart: bool = True  # it reads what the tasks share without training it
+    start: float = 0.5  # its probability before anything was learned
+    asked: frozenset[Kind] = frozenset()  # the matured kinds that teach it
+    answer: Kind = Kind.NONE  # and the one of them that is a yes
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +184,12 @@ class Plain(Unhurried):
 
 
 def negative_log(logit: Tensor) -> Tensor:
-    """Return -log p, p the sigmoid of the logit."""
+    """Return -log p, p the sigmoid of the logit. (n,)"""
     return (-logit).logaddexp(logit.new_zeros(()))
 
 
 def negative_log_not(logit: Tensor) -> Tensor:
-    """Return -log(1 - p), p the sigmoid of the logit."""
+    """Return -log(1 - p), p the sigmoid of the logit. (n,)"""
     return logit.logaddexp(logit.new_zeros(()))
 
 

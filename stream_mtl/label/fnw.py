@@ -21,9 +21,8 @@ from stream_mtl.label.base import (
 from stream_mtl.label.told import Told
 
 
-@dataclass(frozen=True)
-class FakeNegativeWeighted(Unhurried):
-    """No waiting at all, one correction for every event, no further logit."""
+class FakeNegatives(Unhurried):
+    """A base for methods that do not wait: a no at once, a yes when it comes; 1 + p examples of a chain."""
 
     @property
     def waits(self) -> tuple[Millis, ...]:
@@ -38,6 +37,11 @@ class FakeNegativeWeighted(Unhurried):
         looks = told.looks(0)
         came = (looks & told.happened) | told.events(0)
         return emitted(told, Part(looks, False, Kind.ON), Part(came, True, Kind.DP))
+
+
+@dataclass(frozen=True)
+class FakeNegativeWeighted(FakeNegatives):
+    """No waiting at all, one correction for every event, no further logit."""
 
     def loss(self, reading: Reading) -> Tensor:
         """Return v (1 + p) (-log p) + (1 - v) (1 - p) (1 + p) (-log(1 - p)), the outer p constant."""

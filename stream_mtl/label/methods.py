@@ -7,8 +7,19 @@ from dataclasses import dataclass
 from stream_mtl.clock import DAY, HOUR, MINUTE, SECOND, Millis
 from stream_mtl.errors import ConfigError
 from stream_mtl.label.base import DelayedFeedback
+from stream_mtl.label.bi_defuse import BiDefuse
+from stream_mtl.label.ddfm import RealNegatives
+from stream_mtl.label.defer import Defer
+from stream_mtl.label.defer_rn import DeferRealNegatives
+from stream_mtl.label.defuse import Defuse
+from stream_mtl.label.dfm import DelayModel
+from stream_mtl.label.es_dfm import ElapsedSampling
+from stream_mtl.label.fnc import FakeNegativeCalibrated
 from stream_mtl.label.fnw import FakeNegativeWeighted
+from stream_mtl.label.fsiw import FeedbackShift
 from stream_mtl.label.oracle import Oracle
+from stream_mtl.label.pu import Retraction
+from stream_mtl.label.ulc import SoftLabels
 from stream_mtl.label.wait import Mature, Wait
 
 _UNITS: Mapping[str, Millis] = {"ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
@@ -27,6 +38,17 @@ METHODS: Mapping[str, _Entry] = {
     "wait": _Entry(lambda *waits: Wait(*waits) if waits else Mature(), 0, 1),
     "oracle": _Entry(Oracle),
     "fnw": _Entry(FakeNegativeWeighted),
+    "fnc": _Entry(FakeNegativeCalibrated),
+    "pu": _Entry(Retraction),
+    "es_dfm": _Entry(ElapsedSampling, 1, 1),
+    "ddfm": _Entry(RealNegatives, 1, 1),
+    "defer": _Entry(Defer, 1, 1),
+    "defer_rn": _Entry(DeferRealNegatives, 1, 1),
+    "defuse": _Entry(Defuse, 1, 1),
+    "bi_defuse": _Entry(BiDefuse, 1, 1),
+    "fsiw": _Entry(FeedbackShift, 1, 1),
+    "ulc": _Entry(SoftLabels, 1, 1),
+    "dfm": _Entry(lambda *waits: DelayModel(tuple(sorted(set(waits)))), 1, 8),
 }
 """Every method by its name."""
 

@@ -129,9 +129,19 @@ class Learner:
             how = self.recipe.value(task)
             return VALUE_LOSSES[how.loss](logit, TRANSFORMS[how.transform][0](of.label))
         auxiliary = answer.auxiliary.get(task, {})
-        reach = _reach(lesson, answer) if auxiliary else None
+        reach = self._reach(lesson, answer) if auxiliary else None
         loss: Tensor = lesson.method.loss(Reading(logit, auxiliary, reach, of.label, of.kind, of.elapsed))
         return loss
+
+    def _reach(self, lesson: Lesson, answer: Answer) -> Tensor | None:
+        """Return the probability, constant, of reaching a joint lesson's task at all. (B,)"""
+        if not lesson.joint:
+            return None
+        given = lesson.path[-1]
+        logit = answer.logits.get(joint_name(given), answer.logits[given])
+        method = self.recipe.plan.methods[given]
+        reach: Tensor = method.probability(logit, answer.auxiliary.get(given, {})).detach()
+        return reach
 
     def _send_back(self, losses: Mapping[str, Tensor], present: frozenset[str], opened: Opened) -> None:
         self._adam.clear()
@@ -162,12 +172,3 @@ class _Column:
     label: Tensor
     elapsed: Tensor
     kind: Tensor
-
-
-def _reach(lesson: Lesson, answer: Answer) -> Tensor | None:
-    """Return the probability, constant, of reaching a joint lesson's task at all."""
-    if not lesson.joint:
-        return None
-    given = lesson.path[-1]
-    logit = answer.logits.get(joint_name(given), answer.logits[given])
-    return logit.detach().sigmoid()

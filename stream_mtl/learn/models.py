@@ -116,7 +116,8 @@ class _Auxiliary(Block):
         self._reads = [tower_of[task] for task, _ in wanted]
         self._apart = wanted[0][1].apart
         self.towers = Stack(len(wanted), body.width, body.towers, layers, generator)
-        self.heads = Heads(range(len(wanted)), self.towers.width, [0.0] * len(wanted), generator)
+        starts = [_logit(one.start) for _, one in wanted]
+        self.heads = Heads(range(len(wanted)), self.towers.width, starts, generator)
 
     def bind(self) -> Callable[[Tensor], list[tuple[tuple[str, str], Tensor]]]:
         """What is shared to ((task, name), logit) for each."""
@@ -140,8 +141,11 @@ class _Auxiliary(Block):
 
 def _start(task: TaskSpec, options: ModelOptions) -> float:
     """Return what a task's output is before anything was learned: the logit of its prior, of a value 0."""
-    prior = options.priors.get(task.name, PRIOR)
-    return 0.0 if task.regression else math.log(prior) - math.log1p(-prior)
+    return 0.0 if task.regression else _logit(options.priors.get(task.name, PRIOR))
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability) - math.log1p(-probability)
 
 
 def _wanted(auxiliary: Auxiliaries, apart: bool) -> list[tuple[str, Auxiliary]]:

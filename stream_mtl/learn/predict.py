@@ -93,7 +93,8 @@ def _read_lesson(lesson: Lesson, answer: Answer, recipe: Recipe, found: dict[str
     else:
         found[lesson.name] = method.probability(logits[lesson.name], auxiliary)
         found[task] = logits[task].sigmoid()
-        if method.inverts:  # then the conditional logit means nothing by itself
+        methods = [method, *(recipe.plan.methods[name] for name in lesson.path)]
+        if any(one.inverts for one in methods):  # then the conditional logit means nothing by itself
             given = lesson.path[-1]
             reach = found.get(joint_name(given), found[given])
             found[task] = (found[lesson.name] / reach.clamp(min=_TINY)).clamp(max=1)

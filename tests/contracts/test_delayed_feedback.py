@@ -1,12 +1,25 @@
 """What every delayed-feedback method promises, found from the table."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from stream_mtl.clock import MINUTE
 from stream_mtl.errors import ConfigError
-from stream_mtl.label import METHODS, DelayedFeedback, Examples, Kind, Plan, Reading, Truth, make, parse
+from stream_mtl.label import (
+    MATURED,
+    METHODS,
+    DelayedFeedback,
+    Examples,
+    Kind,
+    Plan,
+    Reading,
+    Truth,
+    make,
+    parse,
+)
 from tests.label.world import TASKS, cut, lives, planned, tell
 
 
@@ -47,7 +60,8 @@ def emit(method: DelayedFeedback, joint: tuple[str, ...] = ()) -> tuple[Plan, li
 @EVERY
 def test_its_loss_is_one_finite_number_a_row_at_any_logit(method: DelayedFeedback) -> None:
     logit = torch.tensor([-90.0, -5.0, 0.0, 5.0, 90.0], requires_grad=True)
-    for label, kind in [(1.0, Kind.IP), (1.0, Kind.DP), (0.0, Kind.ON), (1.0, Kind.FINAL), (0.0, Kind.FINAL)]:
+    positives = [(1.0, kind) for kind in (Kind.IP, Kind.DP, Kind.IP2, Kind.FINAL, *sorted(MATURED))]
+    for label, kind in [*positives, *((0.0, kind) for kind in (Kind.ON, Kind.RN, Kind.FINAL, Kind.NONE))]:
         loss = method.loss(read(method, logit, label, kind))
         assert loss.shape == (5,)
         (gradient,) = torch.autograd.grad(loss.sum(), logit)
@@ -61,6 +75,33 @@ def test_a_positive_never_pushes_down(method: DelayedFeedback) -> None:
     for kind in (Kind.IP, Kind.DP, Kind.FINAL):
         (gradient,) = torch.autograd.grad(method.loss(read(method, logit, 1.0, kind)).sum(), logit)
         assert (gradient <= 0).all()
+
+
+@EVERY
+@pytest.mark.parametrize("reach", [1e-12, 0.3, 1.0])
+def test_its_loss_is_finite_over_all_exposures_too(method: DelayedFeedback, reach: float) -> None:
+    logit = torch.tensor([-90.0, -30.0, 0.0, 5.0, 90.0], requires_grad=True)
+    for extreme in (-90.0, 0.0, 90.0):
+        for label, kind in [
+            (1.0, Kind.DP),
+            (0.0, Kind.ON),
+            (0.0, Kind.RN),
+            (1.0, Kind.IP2),
+            (0.0, Kind.FINAL),
+        ]:
+            reading = read(method, logit, label, kind)
+            auxiliary = {name: torch.full_like(one, extreme) for name, one in reading.auxiliary.items()}
+            loss = method.loss(replace(reading, auxiliary=auxiliary, reach=torch.full((5,), reach)))
+            (gradient,) = torch.autograd.grad(loss.sum(), logit)
+            assert torch.isfinite(loss).all()
+            assert torch.isfinite(gradient).all()
+
+
+@EVERY
+def test_an_auxiliary_logit_that_is_taught_at_the_end_comes_with_final_rows(method: DelayedFeedback) -> None:
+    assert method.reads_final or not any(one.asked for one in method.auxiliary)
+    assert all(one.asked <= MATURED and 0 < one.start < 1 for one in method.auxiliary)
+    assert all((one.answer in one.asked) == bool(one.asked) for one in method.auxiliary)
 
 
 @EVERY
@@ -113,7 +154,20 @@ def test_two_of_the_same_settings_are_equal(method: DelayedFeedback) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["nothing", "wait:15", "wait:m", "wait:1m,2m", "fnw:1m", "wait:", "oracle:1d"]
+    "text",
+    [
+        "nothing",
+        "wait:15",
+        "wait:m",
+        "wait:1m,2m",
+        "fnw:1m",
+        "wait:",
+        "oracle:1d",
+        "es_dfm",
+        "defer:1m,2m",
+        "fnc:1m",
+        "dfm",
+    ],
 )
 def test_what_names_no_method_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
