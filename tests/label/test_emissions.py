@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stream_mtl.clock import HOUR, MINUTE
 from stream_mtl.errors import ConfigError, StateError
 from stream_mtl.join.transitions import Telling, Transitions
-from stream_mtl.label import CORRECTIONS, Examples, Kind, Plan, Truth, parse
+from stream_mtl.label import CORRECTIONS, MATURED, METHODS, Examples, Kind, Plan, Truth, parse
 
 from .world import CHAIN, TASKS, Life, lives, planned, tell
 
@@ -106,12 +106,12 @@ def test_a_value_is_told_once_at_its_final_and_only_where_there_is_one(histories
     assert (transitions.rows.column("kind").to_numpy()[examples.telling[places]] == Telling.FINAL).all()
 
 
-METHODS = ["wait", "wait:15m", "fnw", "oracle"]
+SIMPLE = ["wait", "wait:15m", "fnw", "oracle"]
 
 
 @settings(max_examples=100, deadline=None)
 @given(
-    histories=WORLDS, ctr=st.sampled_from(METHODS), cvr=st.sampled_from(["wait", "wait:1h", "fnw", "oracle"])
+    histories=WORLDS, ctr=st.sampled_from(SIMPLE), cvr=st.sampled_from(["wait", "wait:1h", "fnw", "oracle"])
 )
 def test_a_joint_lesson_counts_every_exposure_once(histories: list[Life], ctr: str, cvr: str) -> None:
     _, examples = emit(histories, {"ctr": ctr, "cvr": cvr}, joint=("cvr",))
@@ -133,7 +133,7 @@ def test_a_joint_lesson_counts_every_exposure_once(histories: list[Life], ctr: s
 
 
 @settings(max_examples=40, deadline=None)
-@given(histories=WORLDS, ctr=st.sampled_from(METHODS), cvr=st.sampled_from(["wait:1h", "fnw"]))
+@given(histories=WORLDS, ctr=st.sampled_from(SIMPLE), cvr=st.sampled_from(["wait:1h", "fnw"]))
 def test_a_correction_of_the_conversion_carries_no_click_term(
     histories: list[Life], ctr: str, cvr: str
 ) -> None:
@@ -143,6 +143,146 @@ def test_a_correction_of_the_conversion_carries_no_click_term(
     assert int(examples.of("ctr").weight.sum()) == len(histories) + (
         sum(map(clicked, histories)) if ctr == "fnw" else 0
     )
+
+
+STREAMS: dict[str, tuple[str, ...]] = {  # what is told of a chain, by what becomes of it: early, late, never
+    "fnw": ("ON DP", "ON DP", "ON"),
+    "fnc": ("ON DP", "ON DP", "ON"),
+    "pu": ("ON DP", "ON DP", "ON"),
+    "es_dfm": ("IP MATURED_IP", "ON DP MATURED_DP", "ON MATURED_RN"),
+    "defuse": ("IP MATURED_IP", "ON DP MATURED_DP", "ON MATURED_RN"),
+    "bi_defuse": ("IP", "ON DP", "ON"),
+    "ddfm": ("IP MATURED_IP", "ON DP MATURED_DP", "ON RN MATURED_RN"),
+    "defer_rn": ("IP MATURED_IP", "ON DP MATURED_DP", "ON RN MATURED_RN"),
+    "defer": ("IP IP2 MATURED_IP", "ON DP MATURED_DP", "ON RN MATURED_RN"),
+    "fsiw": ("IP MATURED_IP", "ON MATURED_DP", "ON MATURED_RN"),
+    "ulc": ("IP MATURED_IP", "ON MATURED_DP", "ON MATURED_RN"),
+    "dfm": ("IP", "ON DP", "ON RN"),
+}
+LATE_KINDS = {"wait", "oracle"}  # told above
+NO_EVENT = {"ON", "RN", "MATURED_RN"}
+
+
+def text(method: str, wait: str = "1h") -> str:
+    return f"{method}:{wait}" if METHODS[method].least else method
+
+
+def label(kind: str, came: bool, wait: str) -> int:
+    return 0 if kind in NO_EVENT else int(came)
+
+
+def test_every_method_is_tested_for_what_it_emits() -> None:
+    assert STREAMS.keys() | LATE_KINDS == METHODS.keys()
+
+
+@settings(max_examples=8, deadline=None)
+@given(histories=WORLDS, joint=st.booleans())
+@pytest.mark.parametrize("method", STREAMS)
+def test_a_chain_is_told_as_its_stream_says(method: str, histories: list[Life], joint: bool) -> None:
+    _, examples = emit(histories, {"ctr": "wait:15m", "cvr": text(method)}, ("cvr",) if joint else ())
+    early, after, never = STREAMS[method]
+    expected: Counter[Row] = Counter()
+    for i, life in enumerate(histories):
+        seen = life.click is not None and life.click <= (15 * MINUTE if joint else CLICK_WINDOW)
+        if seen:
+            stream = never if not bought(life) else after if late(life, HOUR) else early
+            expected += Counter((i, kind, int(kind not in NO_EVENT)) for kind in stream.split())
+        elif joint:
+            expected += Counter(
+                (i, kind.name, 0) for kind in METHODS[method].make(*[HOUR] * METHODS[method].least).unreached
+            )
+    assert rows(examples, "joint.cvr" if joint else "cvr") == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories=WORLDS)
+def test_the_masses_of_the_streams_are_their_closed_forms(histories: list[Life]) -> None:
+    clicks, buys = sum(map(clicked, histories)), sum(map(bought, histories))
+    lates = sum(bought(life) and late(life, HOUR) for life in histories)
+    masses = {
+        "fnw": clicks + buys,
+        "es_dfm": clicks + lates,
+        "ddfm": clicks + lates + clicks - buys,
+        "defer": 2 * clicks,
+        "fsiw": clicks,
+        "bi_defuse": clicks + lates,
+    }
+    for method, mass in masses.items():
+        _, examples = emit(histories, {"ctr": "wait:15m", "cvr": text(method)})
+        told = Counter(kind for _, kind, _ in rows(examples, "cvr").elements())
+        matured = sum(told[kind.name] for kind in MATURED)
+        assert told.total() - matured == mass
+        assert matured in (0, clicks)
+
+
+@pytest.mark.parametrize("method", STREAMS)
+def test_each_kind_leaves_at_its_own_instant(method: str) -> None:
+    """At the click, at the look, at the event, at the end of the window; never before the look."""
+    early, after, never = Life(0, 5, 7), Life(1, 5, HOUR + 9), Life(2, 5)
+    _, examples = emit([early, after, never], {"ctr": "wait:15m", "cvr": text(method)})
+    told = examples.of("cvr")
+    places = np.flatnonzero(told.weight)
+    clicks = np.array([5, 6, 7])
+    instants = {"ON": 0 if METHODS[method].least == 0 else HOUR, "IP": HOUR, "DP": HOUR + 9}
+    for i in places.tolist():
+        kind, exposure = Kind(told.kind[i]).name, int(examples.exposure[i])
+        early_event = kind == "DP" and exposure == 0
+        instant = 7 if early_event else instants.get(kind, CONVERSION_WINDOW)
+        assert examples.told[i] - clicks[exposure] == instant
+    assert (np.diff(examples.told) >= 0).all()
+
+
+@pytest.mark.parametrize("method", [name for name, entry in METHODS.items() if entry.least])
+def test_an_event_on_the_look_is_early_and_one_past_its_window_is_none(method: str) -> None:
+    on, past = Life(0, 5, HOUR), Life(1, 5, HOUR + 1)
+    end, gone = Life(2, 5, CONVERSION_WINDOW), Life(3, 5, CONVERSION_WINDOW + 1)
+    _, examples = emit([on, past, end, gone], {"ctr": "wait:15m", "cvr": text(method)})
+    early, after, never = STREAMS[method]
+    found: dict[int, list[str]] = {i: [] for i in range(4)}
+    for i, kind, _ in rows(examples, "cvr").elements():
+        found[i].append(kind)
+    expected = [early, after, after, never]
+    assert [sorted(kinds) for kinds in found.values()] == [sorted(stream.split()) for stream in expected]
+
+
+def test_an_example_of_any_kind_has_the_features_of_its_exposure() -> None:
+    histories = lives(40, seed=3, p=1.0)
+    plan = Plan(TASKS[:2], {"cvr": parse("defer:1h")})
+    shown = pa.array(range(40))
+    transitions = tell(planned(plan), histories, {"number": shown})
+    examples = plan.emit(transitions)
+    numbers = transitions.fields.column("number").to_numpy()[examples.row]
+    assert (numbers == examples.exposure).all()
+    assert set(examples.of("cvr").kind.tolist()) >= {int(kind) for kind in CORRECTIONS | MATURED}
+
+
+def test_the_delay_model_looks_again_until_the_event_comes() -> None:
+    histories = [Life(0, 5, HOUR - 1), Life(1, 5), Life(2, 5, HOUR)]
+    _, examples = emit(histories, {"ctr": "wait:15m", "cvr": "dfm:30m,1h,90m"})
+    told = examples.of("cvr")
+    found: list[list[tuple[str, float]]] = [[], [], []]
+    for i in np.flatnonzero(told.weight):
+        found[int(examples.exposure[i])].append((Kind(told.kind[i]).name, float(told.elapsed[i]) / 60))
+    assert [kind for kind, _ in found[0]] == ["ON", "DP"]
+    assert found[1] == [("ON", 30), ("ON", 60), ("ON", 90), ("RN", 120)]
+    assert [kind for kind, _ in found[2]] == ["ON", "DP"]
+
+
+CORRECTING = [text(name) for name, kinds in STREAMS.items() if {"DP", "RN"} & set(" ".join(kinds).split())]
+
+
+@pytest.mark.parametrize("method", CORRECTING)
+def test_no_click_term_on_any_correction_or_matured_label(method: str) -> None:
+    """With or without the product, the click is told what its own method says, and nothing more."""
+    histories = lives(60, seed=4)
+    methods = {"ctr": parse(method.replace("1h", "15m")), "cvr": parse(method)}
+    together = Plan(TASKS[:2], methods, ("cvr",))
+    transitions = tell(planned(together), histories)
+    alone = Plan(TASKS[:2], {"ctr": methods["ctr"]}).emit(transitions)
+    examples = together.emit(transitions)
+    assert rows(examples, "ctr") == rows(alone, "ctr")
+    again = np.isin(examples.of("joint.cvr").kind, [int(kind) for kind in CORRECTIONS | MATURED])
+    assert again.any()
 
 
 @settings(max_examples=40, deadline=None)
