@@ -1,7 +1,9 @@
 """A joiner at work: reads sources, writes blocks, and after a crash goes on as if nothing had happened."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import sleep
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -10,7 +12,7 @@ import pyarrow as pa
 from stream_mtl.clock import END, HOUR, MINUTE, SECOND, Clock, Millis
 from stream_mtl.connectors.base import DeadLetter, Source
 from stream_mtl.connectors.letters import DeadLetters
-from stream_mtl.errors import FingerprintMismatch, PositionOutOfRange
+from stream_mtl.errors import FingerprintMismatch, PositionOutOfRange, Unavailable
 from stream_mtl.events.codec import Codec
 from stream_mtl.events.letters import letters_of
 from stream_mtl.events.types import Arrivals, Events, EventSpec, Malformed
@@ -25,6 +27,10 @@ from stream_mtl.join.spec import ChainSpec
 from stream_mtl.join.state import declaration, restore, save
 from stream_mtl.join.store import State, StateStore
 from stream_mtl.join.transitions import Transitions
+
+_PATIENCE: Final = 3_000
+"""How often a source may give nothing of what it has, before it counts as away; after each it is given a rest."""
+_REST: Final = 0.01  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +269,7 @@ class JoinWorker:
     def _catch_up(
         self, target: Mapping[Partition, int], ticks: Sequence[Tick], told: Callable[[Transitions], None]
     ) -> int:
-        again = 0
+        again = empty = 0
         self._apply(ticks)
         while behind := {p for p, position in self.joiner.positions.items() if position < target[p]}:
             found, before = False, again
@@ -273,18 +279,32 @@ class JoinWorker:
                     found = True
                     again += self._read_again(self._codec.decode(records), target, ticks)
                     reach("recover.reading")
-            if not found:
-                short = {p: (self.joiner.positions[p], target[p]) for p in sorted(behind)}
-                raise PositionOutOfRange(
-                    f"the log of transitions was written from records that the sources do not have (partition: "
-                    f"has, needs): {short}; restore the sources, or start with an empty log and state"
-                )
+            empty = 0 if found else empty + 1
+            if empty:
+                self._wait_for(target, behind, empty)
             self._untold += again - before
             if self._untold >= self._options.tell_rows:
                 for transitions in self.joiner.tell():
                     told(transitions)
                 self._untold = 0
         return again
+
+    def _wait_for(self, target: Mapping[Partition, int], behind: Collection[Partition], empty: int) -> None:
+        """A live source may take a while to give what it has. Raises PositionOutOfRange if it has not, Unavailable."""
+        short = {p: (self.joiner.positions[p], target[p]) for p in sorted(behind)}
+        if empty == 1:
+            try:
+                self._seek(target)
+            except PositionOutOfRange as error:
+                raise PositionOutOfRange(
+                    f"the log of transitions was written from records that the sources do not have (partition: "
+                    f"has, needs): {short}; restore the sources, or start with an empty log and state ({error})"
+                ) from None
+            self._seek(self.joiner.positions)
+        elif empty > _PATIENCE:
+            raise Unavailable(f"the sources do not give what they have (partition: has, needs): {short}")
+        else:
+            sleep(_REST)
 
     def _read_again(self, arrivals: Arrivals, target: Mapping[Partition, int], ticks: Sequence[Tick]) -> int:
         """Admit arrivals up to the target, ticks where they were; returns how many records that were."""

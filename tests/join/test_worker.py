@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mtl.clock import MINUTE, Millis
-from stream_mtl.connectors.base import Format
+from stream_mtl.connectors.base import Format, Records
 from stream_mtl.connectors.letters import DeadLetters, decode_letter, distinct
 from stream_mtl.connectors.memory import MemorySink, MemorySource
 from stream_mtl.errors import FingerprintMismatch, PositionOutOfRange
@@ -247,3 +247,30 @@ def test_input_that_is_gone_is_refused(tmp_path: Path) -> None:
     empty = [MemorySource(name, Format("json")) for name in ("impressions", "clicks")]
     with pytest.raises(PositionOutOfRange):
         home.worker(read=empty).recover()
+
+
+class Hesitant(MemorySource):
+    """A live source that gives nothing in most polls, although it has something."""
+
+    polls = count()
+
+    def poll(self, limit: int, paused: frozenset[int] = frozenset()) -> list[Records]:
+        return super().poll(limit, paused) if next(self.polls) % 5 == 4 else []
+
+
+def test_a_source_that_takes_its_time_is_waited_for(
+    tmp_path: Path, undisturbed: tuple[Home, JoinWorker]
+) -> None:
+    home = Home(tmp_path)
+    worker = home.worker()
+    worker.recover()
+    for _ in range(6):
+        worker.step()
+    worker.commit()
+    for path in home.state.iterdir():
+        path.unlink()
+    slow = sources()
+    for source in slow:
+        source.__class__ = Hesitant
+    work(home.worker(read=slow))
+    assert home.digest() == undisturbed[0].digest()
