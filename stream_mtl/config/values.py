@@ -242,6 +242,6 @@ MethodName: TypeAlias = Annotated[
     InstanceOf[Method],
     BeforeValidator(parse_method),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "examples": ["wait:15m", "fnw", "oracle"]}),
+    WithJsonSchema({"type": "string", "examples": ["wait:15m", "fnw", "es_dfm:15m"]}),
 ]
 """A delayed-feedback method, as "name" or "name:wait"."""
