@@ -174,6 +174,11 @@ class Feed:
                     f"to {end - 1}: restore the log, or begin anew in another folder"
                 )
 
+    def close(self) -> None:
+        """Close the logs."""
+        for lane in self._lanes.values():
+            lane.log.close()
+
     def _portion(self, before: Millis) -> Portion | None:
         places = {number: (lane.block, lane.row) for number, lane in self._lanes.items()}
         lengths = {number: lane.length for number, lane in self._lanes.items() if lane.length is not None}

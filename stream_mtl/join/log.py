@@ -66,6 +66,10 @@ class TransitionLog(Protocol):
         """Spare a log that was just opened the way to a bookmark, as if all before it had been read."""
         ...
 
+    def close(self) -> None:
+        """Let go of what is held. May be called twice."""
+        ...
+
 
 class Numbered:
     """What is the same in all logs whose blocks are found by their numbers and which cannot be taken over."""
@@ -80,6 +84,9 @@ class Numbered:
         return {}
 
     def resume(self, bookmark: Bookmark) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
         """Do nothing."""
 
 

@@ -1,6 +1,7 @@
 """A joiner at work: reads sources, writes blocks, and after a crash goes on as if nothing had happened."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from time import sleep
 from typing import Final
@@ -197,10 +198,12 @@ class JoinWorker:
         self._last_checkpoint = self._clock()
 
     def close(self) -> None:
-        """Let go of sources and sinks."""
-        for source in self._sources.values():
-            source.close()
-        self._letters.close()
+        """Let go of sources, sinks and the log."""
+        with ExitStack() as held:  # each is closed, whatever the others say to it
+            held.callback(self._letters.close)
+            held.callback(self._log.close)
+            for source in self._sources.values():
+                held.callback(source.close)
 
     def _tell(self, upto: Millis | None = None) -> None:
         self._told += self.joiner.tell(upto)

@@ -154,6 +154,10 @@ class TrainWorker:
         write_checkpoint(self._folder, self._rows, parts, facts | self._facts())
         self._last_checkpoint = self._clock()
 
+    def close(self) -> None:
+        """Let go of the feed."""
+        self._feed.close()
+
     def _take(self, portion: Portion) -> None:
         self._chain = self._chain or portion.fingerprint
         if portion.fingerprint != self._chain:

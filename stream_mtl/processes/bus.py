@@ -1,7 +1,7 @@
 """What a configuration names, opened: sources, logs and sinks, on files or on a bus (never loads torch)."""
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from stream_mtl.clock import Millis
@@ -130,24 +130,42 @@ def log_of(config: Config, partition: int) -> TransitionLog:
 
 def feed_of(config: Config) -> Feed:
     """Open what readers of the log are fed. Raises ConfigError, Unavailable."""
-    return Feed({number: log_of(config, number) for number in range(config.join.partitions)})
+    with ExitStack() as opened:
+        logs = {}
+        for number in range(config.join.partitions):
+            logs[number] = log_of(config, number)
+            opened.callback(logs[number].close)
+        opened.pop_all()
+    return Feed(logs)
 
 
 def accounts_of(config: Config) -> dict[str, dict[str, int]]:
     """Return the accounts of all joiners, as their last blocks have them."""
-    last = (log_of(config, number).last() for number in range(config.join.partitions))
-    return summed(header.accounts for header in last if header is not None)
+    found = []
+    for number in range(config.join.partitions):
+        with closing(log_of(config, number)) as log:
+            found.append(log.last())
+    return summed(header.accounts for header in found if header is not None)
+
+
+@contextmanager
+def closed_on_error(feed: Feed) -> Iterator[Feed]:
+    """Give a feed; close it if what is done with it fails."""
+    try:
+        yield feed
+    except BaseException:
+        feed.close()
+        raise
 
 
 def check_logs(made: Declared) -> None:
     """Raise FingerprintMismatch, naming what differs, if a log was written under another configuration."""
     for number in range(made.config.join.partitions):
-        log = log_of(made.config, number)
-        if isinstance(log, TopicLog):
-            log.check(made.declaration)
-            log.close()
-        elif isinstance(log, FileLog):
-            check_folder(made, log.folder)
+        with closing(log_of(made.config, number)) as log:
+            if isinstance(log, TopicLog):
+                log.check(made.declaration)
+            elif isinstance(log, FileLog):
+                check_folder(made, log.folder)
 
 
 def sink_of(config: Config, place: Path | TopicName, roll: int = ROLL) -> Sink:

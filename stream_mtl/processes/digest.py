@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,10 @@ def digest(loaded: Loaded) -> dict[str, object]:
     """Return hashes of the transitions, and of weights, optimiser and sums of the newest checkpoints, where there are."""
     config = loaded.config
     hashed = TransitionDigest(declared(loaded).chain.features_on_final)
-    feed = feed_of(config)
-    feed.start()
-    while (portion := feed.take()) is not None:
-        hashed.update(portion.transitions)
+    with closing(feed_of(config)) as feed:
+        feed.start()
+        while (portion := feed.take()) is not None:
+            hashed.update(portion.transitions)
     accounts = accounts_of(config)
     made: dict[str, object] = {"transitions": hashed.value(), "rows": hashed.rows, "accounts": accounts}
     learner = read_checkpoint(config.learn.path)

@@ -166,6 +166,7 @@ def _worker(made: Declared, number: int, clock: Clock, follow: bool) -> JoinWork
     config = made.config
     with ExitStack() as opened:
         log = log_of(config, number)
+        opened.callback(log.close)
         only = number if config.join.partitions > 1 else None
         read = sources(made, follow, only)
         for source in read:

@@ -16,10 +16,11 @@ from stream_mtl.config.sections import Config
 from stream_mtl.durable import claimed
 from stream_mtl.errors import ConfigError
 from stream_mtl.failpoints import reach
+from stream_mtl.join.feed import Feed
 from stream_mtl.label.oracle import Oracle
 from stream_mtl.learn.exporter import train_metrics
 from stream_mtl.learn.worker import TrainOptions, TrainWorker
-from stream_mtl.processes.bus import check_logs, feed_of, idle_of, kafka_of
+from stream_mtl.processes.bus import check_logs, closed_on_error, feed_of, idle_of, kafka_of
 from stream_mtl.processes.declared import Declared, declared
 from stream_mtl.processes.metrics import MetricsPage
 from stream_mtl.processes.outage import Outage
@@ -58,6 +59,7 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
         worker = outage.until_done(lambda: _recovered(made, publisher, clock, follow), stop)
         if worker is None:
             return {}
+        held.callback(worker.close)
         page.begin(lambda: train_metrics(worker, clock()))
         publisher.recover()
         while not stop():
@@ -96,8 +98,9 @@ def _leader(config: Config, clock: Clock) -> Leader | None:
 
 
 def _recovered(made: Declared, publisher: Publisher, clock: Clock, follow: bool) -> TrainWorker:
-    worker = _worker(made, publisher, clock, follow)
-    worker.recover(publisher.newest())
+    with closed_on_error(feed_of(made.config)) as feed:
+        worker = _worker(made, feed, publisher, clock, follow)
+        worker.recover(publisher.newest())
     return worker
 
 
@@ -116,7 +119,7 @@ def made_by(config: Config, clock: Clock) -> dict[str, Any]:
     }
 
 
-def _worker(made: Declared, publisher: Publisher, clock: Clock, follow: bool) -> TrainWorker:
+def _worker(made: Declared, feed: Feed, publisher: Publisher, clock: Clock, follow: bool) -> TrainWorker:
     learn = made.config.learn
     options = TrainOptions(
         snapshot_every=learn.snapshot_every,
@@ -124,7 +127,7 @@ def _worker(made: Declared, publisher: Publisher, clock: Clock, follow: bool) ->
         flush_after=learn.flush_after if follow else None,
         snapshot_after=learn.snapshot_after if follow else None,
     )
-    return TrainWorker(recipe_of(made), feed_of(made.config), learn.path, publisher.publish, clock, options)
+    return TrainWorker(recipe_of(made), feed, learn.path, publisher.publish, clock, options)
 
 
 def _refuse_oracle(made: Declared) -> None:

@@ -11,7 +11,8 @@ from stream_mtl.config.sections import Config
 from stream_mtl.connectors.base import Sink
 from stream_mtl.durable import claimed
 from stream_mtl.errors import ConfigError, Unavailable
-from stream_mtl.processes.bus import check_logs, feed_of, idle_of, sink_of
+from stream_mtl.join.feed import Feed
+from stream_mtl.processes.bus import check_logs, closed_on_error, feed_of, idle_of, sink_of
 from stream_mtl.processes.declared import Declared, declared
 from stream_mtl.processes.metrics import MetricsPage
 from stream_mtl.processes.outage import Outage
@@ -42,6 +43,7 @@ def watch(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
         worker = outage.until_done(lambda: _recovered(made, clock), stop)
         if worker is None:
             return Readings(None, {})
+        held.callback(worker.release)
         page.begin(lambda: watch_metrics(worker))
         sink = _readings(config)
         if sink is not None:
@@ -85,8 +87,9 @@ def _readings(config: Config) -> _Readings | None:
 
 
 def _recovered(made: Declared, clock: Clock) -> WatchWorker:
-    worker = _worker(made, clock)
-    worker.recover()
+    with closed_on_error(feed_of(made.config)) as feed:
+        worker = _worker(made, feed, clock)
+        worker.recover()
     return worker
 
 
@@ -96,10 +99,9 @@ def board_options(config: Config) -> BoardOptions:
     return BoardOptions(watch.windows, watch.bins, watch.slices, watch.max_slices, watch.min_examples)
 
 
-def _worker(made: Declared, clock: Clock) -> WatchWorker:
+def _worker(made: Declared, feed: Feed, clock: Clock) -> WatchWorker:
     watch = made.config.watch
     options = WatchOptions(every=watch.every, checkpoint_every=watch.checkpoint_every)
-    feed = feed_of(made.config)
     return WatchWorker(made.plan, made.chain, feed, watch.path, clock, board_options(made.config), options)
 
 

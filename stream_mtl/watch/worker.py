@@ -137,6 +137,10 @@ class WatchWorker:
         self.show()
         self.checkpoint()
 
+    def release(self) -> None:
+        """Let go of the feed."""
+        self._feed.close()
+
     def _take(self, portion: Portion) -> None:
         if self._chain not in (None, portion.fingerprint):
             raise FingerprintMismatch(

@@ -5,6 +5,8 @@ at hand, or none at all, it fails instead: nothing passes because a service was 
 """
 
 import os
+import random
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -137,3 +139,10 @@ def own_registry(tmp_path: Path) -> Iterator[OwnRegistry]:
     note("schema registry", found.name)
     yield found
     found.stop()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give kafka-python dice of its own: its threads throw those of everybody, and hypothesis holds that against us."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("kafka.") and getattr(module, "random", None) is random:
+            module.random = random.Random()  # type: ignore[attr-defined]
