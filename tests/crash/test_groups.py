@@ -16,7 +16,7 @@ from tests.services.plugin import needs
 pytestmark = needs("takeover")
 
 OLD = ("crew.lose", "crew.lost", "crew.between")
-NEW = ("crew.gain", "claims.after_claim", "recover.restored", "recover.reading", "recover.end", "join.mirror")
+NEW = ("crew.gain", "claims.after_claim", "recover.reading", "recover.end", "join.mirror")
 DAILY = ("crew.lose:1", "claims.after_claim:1")
 
 

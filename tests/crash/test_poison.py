@@ -1,5 +1,6 @@
 """Every bad record that we know among good ones, through the real joiner that is killed on the way."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,7 +121,13 @@ def test_all_good_ones_are_joined_and_every_bad_one_is_kept_once(
     letters = [decode_letter(entry.value) for entry in entries_of(topics, names["letters"])]
     assert {letter.position: letter.reason for letter in letters} == reasons
     assert {letter.source for letter in letters} == {f"kafka:{names['views']}"}
-    assert {letter.position: letter.value for letter in letters} == {at: values[at] for at in reasons}
+    for letter in letters:
+        value = values[letter.position]
+        whole = letter.value == value
+        assert whole or (
+            len(value) > 500_000 and value.startswith(letter.value)
+        )  # no topic takes such a letter
+        assert whole or hashlib.sha256(value).hexdigest() in letter.detail
     accounts: Any = digest(load(site.config, {}))["accounts"]
     views = accounts["view"]
     assert views["malformed"] == len(reasons)

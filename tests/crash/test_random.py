@@ -50,7 +50,8 @@ class Disturbed:
 
     def kill(self) -> bool:
         """Kill one at random, a little after it has made progress; return False where all is done."""
-        limit = time.monotonic() + 20
+        patience = 90 if isinstance(self._site, BusSite) else 20  # a group waits for a member that was killed
+        limit = time.monotonic() + patience
         until(lambda: self.able() or time.monotonic() > limit, "progress")
         able = self.able()
         if not able:
