@@ -60,7 +60,7 @@ def test_topics_as_they_should_be_have_nothing_wrong() -> None:
         ("dead-letters", {"cleanup_policy": "delete"}, "compaction", "warning"),
         ("dead-letters", {"retention_ms": "-1"}, "retention", "warning"),
         ("dead-letters", {"retention_ms": "1000"}, "retention", "warning"),
-        ("dead-letters", {"max_message_bytes": "1048588"}, "sizes", "wrong"),
+        ("dead-letters", {"max_message_bytes": "1048588"}, "sizes", "warning"),
         ("transitions", {"max_message_bytes": "900000"}, "sizes", "wrong"),
         ("clicks", {"message_timestamp_type": "LogAppendTime"}, "times", "warning"),
         ("clicks", {"message_timestamp_before_max_ms": "1000"}, "times", "warning"),

@@ -143,6 +143,7 @@ def own_registry(tmp_path: Path) -> Iterator[OwnRegistry]:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Give kafka-python dice of its own: its threads throw those of everybody, and hypothesis holds that against us."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("kafka.") and getattr(module, "random", None) is random:
-            module.random = random.Random()  # type: ignore[attr-defined]
+    for name in [name for name in sys.modules.copy() if name.startswith("kafka.")]:
+        module = sys.modules[name]
+        if vars(module).get("random") is random:
+            vars(module)["random"] = random.Random()
