@@ -49,12 +49,7 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
         leader = outage.until_done(lambda: _leader(config, clock), stop)
         if leader is not None:
             held.callback(leader.close)
-        publisher = Publisher(
-            SnapshotFolder(config.publish.path),
-            config.publish.keep,
-            lambda: made_by(config, clock),
-            (lambda manifest: None) if leader is None else leader.announce,
-        )
+        publisher = _publisher(config, clock, leader)
         outage.until_done(lambda: check_logs(made), stop)
         worker = outage.until_done(lambda: _recovered(made, publisher, clock, follow), stop)
         if worker is None:
@@ -74,13 +69,26 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
                 break
             if not busy:
                 time.sleep(idle_of(config) / 1_000)
-        if follow or stop():
-            reach("train.rest")
-            worker.checkpoint()
-        else:
-            worker.finish()
+        _end(worker, goes_on=follow or stop())
         status.end(_facts(worker, publisher))
         return _facts(worker, publisher)
+
+
+def _end(worker: TrainWorker, goes_on: bool) -> None:
+    """Keep the state for another time, or learn what is left: the log has come to its end."""
+    if goes_on:
+        reach("train.rest")
+        worker.checkpoint()
+    else:
+        worker.finish()
+
+
+def _publisher(config: Config, clock: Clock, leader: Leader | None) -> Publisher:
+    """Return what puts snapshots into the store, and announces them where there is somewhere to."""
+    store, keep = SnapshotFolder(config.publish.path), config.publish.keep
+    if leader is None:
+        return Publisher(store, keep, lambda: made_by(config, clock))
+    return Publisher(store, keep, lambda: made_by(config, clock), leader.announce)
 
 
 def _leader(config: Config, clock: Clock) -> Leader | None:
