@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from stream_mtl.cli.app import ConfigFile, Overrides, app, loaded, say
+from stream_mtl.config.challengers import family
 from stream_mtl.config.load import examine
 from stream_mtl.config.show import as_json, as_toml, json_schema
 from stream_mtl.errors import ConfigError
@@ -42,9 +43,10 @@ def config_validate(
 
     Example: stream-mtl config validate site.toml
     """
-    _, problems = examine(config, os.environ, overrides)
-    if problems:
+    made, problems = examine(config, os.environ, overrides)
+    if made is None:
         raise ConfigError("\n".join(problems))
+    family(made)
     say(f"{config}: valid")
 
 

@@ -1,6 +1,6 @@
 """From the declared chain and tasks to what the join is built from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from stream_mtl.clock import Millis
 from stream_mtl.config.declarations import Chain, Event
@@ -16,7 +16,7 @@ _NO_CHAIN = Chain.model_construct(key=())  # of rows that come with their labels
 
 def chain_spec(
     config: Config,
-    waits: Mapping[str, Sequence[Millis]] | None = None,
+    waits: Mapping[str, Collection[Millis]] | None = None,
     features_on_final: bool = False,
 ) -> ChainSpec:
     """Return the chain with the looks that each task's method asks for (task -> waits, from its clock on).
@@ -78,7 +78,7 @@ def before_root(config: Config) -> list[str]:
     return [name for name, event in config.events.items() if event.before is not None]
 
 
-def too_long(spec: ChainSpec, task: TaskSpec, waits: Sequence[Millis]) -> str | None:
+def too_long(spec: ChainSpec, task: TaskSpec, waits: Collection[Millis]) -> str | None:
     """Return what is wrong with waits that no look can ever keep."""
     most = window(spec, task)
     longest = max(waits, default=0)
@@ -116,7 +116,7 @@ def _kind(name: str, event: Event) -> KindSpec:
     )
 
 
-def _task(name: str, task: DeclaredTask, waits: Sequence[Millis]) -> TaskSpec:
+def _task(name: str, task: DeclaredTask, waits: Collection[Millis]) -> TaskSpec:
     return TaskSpec(
         name=name,
         event=task.event,

@@ -247,8 +247,10 @@ def _slices(config: Config) -> Iterator[Problem]:
 def _waits(config: Config) -> Iterator[Problem]:
     spec = chain_spec(config)
     for task in spec.tasks:
-        if fault := too_long(spec, task, config.tasks[task.name].method.waits):
-            yield Problem(("tasks", task.name, "method"), fault)
+        declared = config.tasks[task.name]
+        for option, waits in (("method", declared.method.waits), ("looks", declared.looks)):
+            if fault := too_long(spec, task, waits):
+                yield Problem(("tasks", task.name, option), fault)
 
 
 def _is_name(name: str) -> bool:

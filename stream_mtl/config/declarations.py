@@ -138,6 +138,10 @@ class Task(Section):
         default=Method("wait"),
         description='How late labels are treated: "wait" (to the end), "wait:15m", "fnw", ...',
     )
+    looks: Annotated[tuple[Duration, ...], Listed] = Field(
+        default=(),
+        description="Looks that the log holds besides those of the methods: for methods tried later on the same log.",
+    )
     weight: float = Field(default=1.0, ge=0, description="The weight of the task's loss.")
     prior: float = Field(
         default=0.05, gt=0, lt=1, description="A label's probability before anything was learned."

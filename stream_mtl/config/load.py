@@ -3,7 +3,7 @@
 import copy
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
@@ -30,6 +30,9 @@ class Loaded:
 
     config: Config
     document: Document
+    folder: File  # where relative paths begin
+    name: str | None = None  # of a challenger
+    base: "Loaded | None" = None  # what a challenger is laid over
 
 
 def load(
@@ -55,13 +58,25 @@ def examine(
     except ConfigError as error:
         return None, [str(error)]
     faults = _lay_overrides(made, environ, arguments)
-    config, problems = _validate(made, (folder or file.parent).absolute())
+    return _finish(made, (folder or file.parent).absolute(), faults)
+
+
+def lay_over(base: Loaded, arguments: Sequence[str]) -> tuple[Config | None, Document, list[str]]:
+    """Return a configuration with `KEY=VALUE` laid over it, or None and everything that is wrong, each with its place."""
+    made = copy.deepcopy(base.document)
+    faults = _lay_overrides(made, {}, arguments)
+    loaded, faults = _finish(made, base.folder, faults)
+    return (None if loaded is None else loaded.config), made, faults
+
+
+def _finish(made: Document, folder: File, faults: list[str]) -> tuple[Loaded | None, list[str]]:
+    config, problems = _validate(made, folder)
     faults += _named_secrets(made)
     problems.sort(key=lambda problem: made.line(problem.path))
     faults += map(made.located, problems)
     if config is None or faults:
         return None, list(dict.fromkeys(faults))
-    return Loaded(config, made), []
+    return Loaded(config, made, folder), []
 
 
 def _read(file: File) -> Document:

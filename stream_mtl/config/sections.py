@@ -271,6 +271,11 @@ class Config(Section):
     events: dict[str, Event] = Field(min_length=1, description="The kinds of event, by name.")
     tasks: dict[str, Task] = Field(min_length=1, description="What is learned, by name.")
     features: dict[str, AnyFeature] = Field(default={}, description="What is known at the exposure, by name.")
+    challengers: dict[str, Names] = Field(
+        default={},
+        description="Learners beside the configured one, by name: what each has otherwise, as KEY=VALUE.",
+        examples=[{"fresh": ["tasks.cvr.method=fnw", "learn.learning_rate=0.003"]}],
+    )
     model: Model = Field(default_factory=Model)
     learn: Learn = Field(default_factory=Learn)
     join: Join = Field(default_factory=Join)

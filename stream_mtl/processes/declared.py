@@ -1,13 +1,15 @@
 """What a configuration declares, worked out for the join and for everybody who reads its log (never loads torch)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from stream_mtl.clock import Millis
 from stream_mtl.config.chains import chain_spec
+from stream_mtl.config.challengers import family
 from stream_mtl.config.columns import event_specs, read_schemas
 from stream_mtl.config.load import Loaded
 from stream_mtl.config.sections import Config
@@ -34,6 +36,7 @@ class Declared:
     chain: ChainSpec
     specs: list[EventSpec]  # the root first, the scores last
     plan: Plan
+    name: str | None = None  # of the challenger, if it is one
 
     @property
     def declaration(self) -> Mapping[str, Any]:
@@ -42,17 +45,34 @@ class Declared:
 
 
 def declared(loaded: Loaded) -> Declared:
-    """Work a configuration out. Raises ConfigError."""
+    """Work a configuration out; its log is that of the champion and all challengers. Raises ConfigError."""
     config = loaded.config
     bare = chain_spec(config)
-    labels = [task.name for task in bare.tasks if not task.regression]
-    methods = {
-        name: make(config.tasks[name].method.name, *config.tasks[name].method.waits) for name in labels
-    }
-    plan = Plan(bare.tasks, methods, _JOINT[config.model.relation](bare.tasks))
-    chain = chain_spec(config, plan.waits, plan.features_on_final or bool(config.watch.slices))
+    plans = {one.name: _plan(one.config, bare.tasks) for one in family(loaded)}
+    needs_features = bool(config.watch.slices) or any(plan.features_on_final for plan in plans.values())
+    chain = chain_spec(config, _looks(config, plans.values()), needs_features)
     schemas = {**_schemas_of_files(config), **read_schemas(config)}
-    return Declared(config, chain, event_specs(config, schemas, loaded.document), plan)
+    return Declared(
+        config, chain, event_specs(config, schemas, loaded.document), plans[loaded.name], loaded.name
+    )
+
+
+def _plan(config: Config, tasks: Sequence[TaskSpec]) -> Plan:
+    methods = {
+        task.name: make(config.tasks[task.name].method.name, *config.tasks[task.name].method.waits)
+        for task in tasks
+        if not task.regression
+    }
+    return Plan(tasks, methods, _JOINT[config.model.relation](tasks))
+
+
+def _looks(config: Config, plans: Iterable[Plan]) -> dict[str, set[Millis]]:
+    """Return, by task, the looks that anybody asks for."""
+    looks = {name: set(task.looks) for name, task in config.tasks.items()}
+    for plan in plans:
+        for name, waits in plan.waits.items():
+            looks[name] |= set(waits)
+    return looks
 
 
 def check_folder(made: Declared, folder: Path) -> None:

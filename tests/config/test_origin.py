@@ -124,7 +124,7 @@ def test_an_entry_can_be_added_to_a_table_of_values(tmp_path: Path) -> None:
         pytest.param(
             {"STREAM_MTL__": "1"},
             [],
-            'environment STREAM_MTL__: unknown key ""; known: chain, events, tasks, features, model, learn, '
+            'environment STREAM_MTL__: unknown key ""; known: chain, events, tasks, features, challengers, model, learn, '
             "join, publish, serve, watch, run, dead_letters, kafka",
             id="no_key",
         ),
