@@ -1,10 +1,17 @@
 """Topics of a real broker for tests: made anew, filled, and read by the product."""
 
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import pytest
+
+from stream_mtl.errors import Unavailable
+
+Answer = TypeVar("Answer")
+
+LIMIT: Final = 150.0  # seconds; only a failure takes so long
 
 
 class Topics:
@@ -23,7 +30,10 @@ class Topics:
         self._producers: dict[str, Any] = {}
         self._made: dict[tuple[tuple[int, ...], ...], str] = {}
         self._new: Callable[[str], Any] = lambda codec: KafkaProducer(
-            bootstrap_servers=bootstrap, compression_type=None if codec == "none" else codec, linger_ms=5
+            bootstrap_servers=bootstrap,
+            compression_type=None if codec == "none" else codec,
+            linger_ms=5,
+            reconnect_backoff_max_ms=1_000,  # or it is away for half a minute more than its broker
         )
 
     def new(self, partitions: int = 1, **configs: str) -> str:
@@ -52,7 +62,7 @@ class Topics:
             producer.send(topic, value, key(n), headers=headers, partition=partition)
             for n, value in enumerate(values)
         ]
-        producer.flush(timeout=30)
+        producer.flush(timeout=120)
         for one in sent:
             one.get(timeout=0)
 
@@ -77,6 +87,18 @@ class Topics:
         self.admin.close()
         for producer in self._producers.values():
             producer.close()
+
+
+def answer(ask: Callable[[], Answer]) -> Answer:
+    """Return what a bus says, which may not answer now: our own clients come back a while after a broker does."""
+    end = time.monotonic() + LIMIT
+    while True:
+        try:
+            return ask()
+        except Unavailable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")

@@ -52,11 +52,13 @@ from stream_mtl.errors import ConfigError, DataError, Fenced, PositionOutOfRange
 
 log = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
 Client = TypeVar("Client")
 BeforeLost = Callable[[frozenset[int]], None]
 
 _SETTLE: Final = 5  # seconds beyond its own timeout that a producer is waited for
 _PROBE: Final = 1_000  # ms that a partition may take to show whether it can be read
+_AGAIN: Final = 0.1  # seconds until something is asked again
 _REST: Final = 200  # ms of one look at a group that is being put together
 
 
@@ -238,15 +240,19 @@ class Membership:
 
 
 class KafkaAdmin:
-    """Topics and groups. Nothing is ever deleted here."""
+    """Topics and groups. Nothing is ever deleted here.
+
+    What is only asked is asked again for `request_timeout` where that can help: a client that has lost its broker
+    comes back a while after it.
+    """
 
     def __init__(self, options: KafkaOptions) -> None:
         self._client = _connect(options, KafkaAdminClient, {})
+        self._patience = options.request_timeout / 1_000
 
     def topics(self) -> dict[str, int]:
         """Return all topics and how many partitions each has, without Kafka's own."""
-        with _answering("list topics"):
-            found = self._client.describe_topics()
+        found = self._ask("list topics", self._client.describe_topics)
         return {topic["name"]: len(topic["partitions"]) for topic in found if not topic["is_internal"]}
 
     def partitions(self, topics: Collection[str]) -> dict[str, int]:
@@ -289,10 +295,10 @@ class KafkaAdmin:
 
     def configs(self, topic: str) -> dict[str, str]:
         """Return every setting of a topic, those that nobody has set too."""
-        with _answering(f"describe topic {topic}"):
-            found = self._client.describe_configs(
-                [ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all"
-            )
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+        found = self._ask(
+            f"describe topic {topic}", lambda: self._client.describe_configs([resource], config_filter="all")
+        )
         return {key: setting["value"] for key, setting in found["topic"][topic].items()}
 
     def begin(self, topic: str) -> Positions:
@@ -310,8 +316,9 @@ class KafkaAdmin:
 
     def group(self, group: str) -> dict[Place, int]:
         """Return what a group has committed."""
-        with _answering(f"read the offsets of group {group}"):
-            found = self._client.list_group_offsets({group: None})[group]
+        found = self._ask(
+            f"read the offsets of group {group}", lambda: self._client.list_group_offsets({group: None})
+        )[group]
         return {tuple(place): at.offset for place, at in found.items() if at.offset >= 0}
 
     def reset_group(self, group: str, positions: Mapping[Place, int]) -> None:
@@ -327,8 +334,7 @@ class KafkaAdmin:
         self._client.close()
 
     def _described(self, topics: Collection[str]) -> dict[str, Any]:
-        with _answering("describe topics"):
-            found = self._client.describe_topics(list(topics))
+        found = self._ask("describe topics", lambda: self._client.describe_topics(list(topics)))
         for topic in found:
             if topic["error_code"] not in (0, _NO_TOPIC):
                 with _answering(f"describe topic {topic['name']}"):
@@ -336,12 +342,22 @@ class KafkaAdmin:
         return {topic["name"]: topic for topic in found if topic["error_code"] == 0}
 
     def _offsets(self, topic: str, spec: "OffsetSpec | int") -> Positions:
-        count = self.partitions([topic])[topic]
-        with _answering(f"read the offsets of topic {topic}"):
-            found = self._client.list_partition_offsets(
-                {TopicPartition(topic, n): spec for n in range(count)}
-            )
+        wanted = {TopicPartition(topic, n): spec for n in range(self.partitions([topic])[topic])}
+        found = self._ask(
+            f"read the offsets of topic {topic}", lambda: self._client.list_partition_offsets(wanted)
+        )
         return {place.partition: at.offset for place, at in found.items()}
+
+    def _ask(self, what: str, ask: Callable[[], Answer]) -> Answer:
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                with _answering(what):
+                    return ask()
+            except Unavailable:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_AGAIN)
 
 
 class _Intake:

@@ -1,5 +1,6 @@
 """A group shares partitions; what is ours in all topics is ours."""
 
+import itertools
 import threading
 import time
 import uuid
@@ -48,7 +49,7 @@ def until(done: Callable[[], bool], *members: Member) -> None:
     threads = [threading.Thread(target=run, args=(member,)) for member in members]
     for thread in threads:
         thread.start()
-    for _ in range(1_500):
+    for _ in range(6_000):
         if done() or stop.wait(0.02):
             break
     stop.set()
@@ -113,7 +114,7 @@ def test_a_name_belongs_to_the_last_who_came(topics, names, group):
     last = Member(topics, group, names, instance_id="same")
     until(lambda: bool(last.holds), last)
     with pytest.raises(Fenced, match="instance id"):
-        for _ in range(1_000):
+        for _ in range(6_000):
             first.membership.commit({(names[0], 0): 1})
             first.poll()
             time.sleep(0.01)
@@ -152,7 +153,7 @@ def test_what_goes_wrong_before_partitions_go_is_raised_by_poll(topics, names, g
     joining = threading.Thread(target=two.membership.poll)
     joining.start()
     with pytest.raises(Unavailable, match="the disk is full"):
-        for _ in range(1_000):
+        for _ in range(6_000):
             one.poll()
             joining.join(0.02)
     one.membership._before_lost = lambda lost: None
@@ -183,3 +184,22 @@ def test_an_offset_is_found_by_time(topics):
     topics.write(name, [b"a"])
     assert topics.admin.at(name, 0) == {0: 0}
     assert topics.admin.at(name, 1 << 45) == {0: 1}
+
+
+def test_what_is_asked_before_our_client_is_back_is_asked_again(topics, monkeypatch):
+    from kafka.errors import NodeNotReadyError
+
+    name, ask = topics.new(3), topics.admin._client.describe_topics
+    away = iter([True, True, False])
+
+    def asked(*wanted: object) -> object:
+        if next(away):
+            raise NodeNotReadyError("No node_id provided")
+        return ask(*wanted)
+
+    monkeypatch.setattr(topics.admin._client, "describe_topics", asked)
+    assert topics.admin.existing([name]) == {name: 3}
+    monkeypatch.setattr(topics.admin, "_patience", 0.2)
+    away = itertools.repeat(True)
+    with pytest.raises(Unavailable, match="cannot describe topics"):
+        topics.admin.existing([name])

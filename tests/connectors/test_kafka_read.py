@@ -284,7 +284,7 @@ def test_a_live_source_goes_on_when_its_broker_has_come_back(own_broker, own_top
     topics = own_topics(broker.bootstrap)
     topic = topics.new()
     topics.write(topic, [b"a"] * 3)
-    kafka = Kafka(replace(topics.options, request_timeout=500))
+    kafka = Kafka(replace(topics.options, request_timeout=2_000))
     with contextlib.closing(kafka.reader({"s": Topic(topic, Format("json"))}, follow=True)) as reader:
         source = reader.sources["s"]
         assert len(rows(until_something(source))) == 3
@@ -293,7 +293,7 @@ def test_a_live_source_goes_on_when_its_broker_has_come_back(own_broker, own_top
         with pytest.raises(Unavailable):
             source.begin()
         broker.start()
-        with contextlib.closing(kafka.sink(topic)) as sink:
+        with contextlib.closing(topics.kafka.sink(topic)) as sink:
             sink.add(b"b")
         assert rows(until_something(source))[0][:2] == (3, b"b")
 

@@ -3,11 +3,14 @@
 import re
 import uuid
 from bisect import bisect_left
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from stream_mtl.clock import HOUR
 from stream_mtl.config.load import load
+from stream_mtl.config.sections import Config
 from stream_mtl.connectors.base import DeadLetter
 from stream_mtl.connectors.letters import decode_letter, distinct
 from stream_mtl.connectors.partition import Entry
@@ -15,7 +18,7 @@ from stream_mtl.processes.bus import log_of
 from stream_mtl.publish.announce import announcement_of
 from tests.crash.child import Child, Nursery
 from tests.crash.site import KINDS, OFTEN, Site, configuration
-from tests.topics import Topics
+from tests.topics import Topics, answer
 
 START, HOURS = 1_704_067_200_000, 10  # of the market
 FOREVER = {"retention_ms": "-1"}
@@ -106,20 +109,18 @@ class BusSite(Site):
     def drained(self) -> bool:
         """Return whether the log says that all events were read."""
         config = load(self.config, {}, self.overrides).config
-        for number in range(2):
-            log = log_of(config, number)
+        return all(answer(partial(self._drained, config, number)) for number in range(2))
+
+    def _drained(self, config: Config, number: int) -> bool:
+        with closing(log_of(config, number)) as log:
             header = log.last()
-            log.close()  # type: ignore[attr-defined]
-            if header is None or any(
-                p.next < self.topics.admin.end(p.source.partition(":")[2])[p.partition]
-                for p in header.progress
-            ):
-                return False
-        return True
+        return header is not None and all(
+            p.next >= self.topics.admin.end(p.source.partition(":")[2])[p.partition] for p in header.progress
+        )
 
     def records(self) -> int:
         """Return how many records the log holds."""
-        return sum(self.topics.admin.end(self.log).values())
+        return sum(answer(lambda: self.topics.admin.end(self.log)).values())
 
 
 def letters_on_bus(site: Site) -> list[DeadLetter]:
@@ -131,14 +132,17 @@ def letters_on_bus(site: Site) -> list[DeadLetter]:
 
 def entries_of(topics: Topics, topic: str) -> list[Entry]:
     """Return all records of a topic."""
+    count = answer(lambda: topics.admin.partitions([topic])[topic])
+    return [entry for number in range(count) for entry in answer(partial(_entries, topics, topic, number))]
+
+
+def _entries(topics: Topics, topic: str, partition: int) -> list[Entry]:
     found: list[Entry] = []
-    for partition in range(topics.admin.partitions([topic])[topic]):
-        log = topics.kafka.partition(topic, partition)
+    with closing(topics.kafka.partition(topic, partition)) as log:
         at = log.begin()
         while entries := log.read(at):
             found += entries
             at = entries[-1].offset + 1
-        log.close()
     return found
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stream_mtl.errors import Unavailable
+
 LIMIT = 150.0  # seconds; only a failure takes so long
 
 
@@ -116,8 +118,15 @@ def nursery() -> Iterator[Nursery]:
 
 
 def until(condition: Callable[[], object], what: str, limit: float = LIMIT) -> None:
-    """Wait until a condition holds."""
+    """Wait until a condition holds. A bus that does not answer now says: not yet."""
     end = time.monotonic() + limit
-    while not condition():
+    while not _holds(condition):
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.01)
+
+
+def _holds(condition: Callable[[], object]) -> bool:
+    try:
+        return bool(condition())
+    except Unavailable:
+        return False

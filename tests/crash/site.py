@@ -1,7 +1,7 @@
 """A site: a folder with a configuration over events that lie elsewhere, the processes over it, and what they have made."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from stream_mtl.processes.digest import digest
 from stream_mtl.publish.store import SnapshotFolder
 from tests.crash.child import Child, Nursery
 from tests.processes.small import market
+from tests.topics import answer
 
 SCORED = """
 [events.scored]
@@ -150,16 +151,19 @@ class Site:
 
     def joined(self) -> dict[str, Any]:
         """Return what the joiners have made: digest, accounts and dead letters."""
-        made = digest(load(self.config, {}, self.overrides))
+        made = self._digest()
         letters = [(x.source, x.partition, x.position, x.reason, x.value) for x in self.letters_of(self)]
         wanted = ("transitions", "rows", "accounts")
         return {name: made[name] for name in wanted} | {"letters": sorted(letters)}
 
     def learned(self) -> dict[str, Any]:
         """Return what the trainer has made: digests and the snapshots, each of which verifies."""
-        made = digest(load(self.config, {}, self.overrides))
+        made = self._digest()
         wanted = ("learned_rows", "weights", "optimiser", "measures")
         return {name: made[name] for name in wanted} | {"snapshots": self.published()}
+
+    def _digest(self) -> Mapping[str, Any]:
+        return answer(lambda: digest(load(self.config, {}, self.overrides)))
 
     def published(self) -> dict[int, str]:
         """Return the checksum of each snapshot; all, and the one that is called the latest, verify."""
