@@ -2,6 +2,7 @@
 
 from stream_mtl.cli import (
     bench,
+    challengers,
     configuration,
     health,
     journey,
@@ -17,6 +18,7 @@ from stream_mtl.cli.app import app, main
 __all__ = [
     "app",
     "bench",
+    "challengers",
     "configuration",
     "health",
     "journey",

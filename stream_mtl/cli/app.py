@@ -17,6 +17,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from stream_mtl import __version__, failpoints
+from stream_mtl.config.challengers import challenger
 from stream_mtl.config.load import Loaded, load
 from stream_mtl.errors import StreamMtlError, Unavailable
 
@@ -104,9 +105,17 @@ def print_accounts(accounts: Mapping[str, Mapping[str, int]], as_json_: bool) ->
     Console(width=max(100, Console().width)).print(table)
 
 
-def loaded(config: Path, overrides: list[str], events: Path | None = None) -> Loaded:
+Challenger = Annotated[
+    str | None, typer.Option("--challenger", metavar="NAME", help="Of this challenger, not of the champion.")
+]
+
+
+def loaded(
+    config: Path, overrides: list[str], events: Path | None = None, challenger_: str | None = None
+) -> Loaded:
     """Return the configuration that a command was given; relative paths begin at `events`, else at its folder."""
-    return load(config, os.environ, overrides, events)
+    base = load(config, os.environ, overrides, events)
+    return base if challenger_ is None else challenger(base, challenger_)
 
 
 def say(message: str) -> None:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from stream_mtl.cli.app import ConfigFile, Overrides, app, loaded, print_accounts, say
+from stream_mtl.cli.app import Challenger, ConfigFile, Overrides, app, loaded, print_accounts, say
 
 run_app = typer.Typer(no_args_is_help=True)
 app.add_typer(run_app, name="run", help="Run a process.")
@@ -42,16 +42,21 @@ def run_train(
     overrides: Overrides = [],  # noqa: B006
     follow: Follow = False,
     as_json_: Json = False,
+    challenger: Challenger = None,
 ) -> None:
     """Learn from the log of transitions and publish snapshots; goes on where it was stopped.
 
-    Example: stream-mtl run train market/config.toml
+    Examples:
+
+    stream-mtl run train market/config.toml
+
+    stream-mtl run train market/config.toml --follow --challenger fresh
     """
     from stream_mtl.processes.stop import stopped_by_signals
     from stream_mtl.processes.train import train
 
     with stopped_by_signals() as stop:
-        facts = train(loaded(config, overrides), stop, follow=follow)
+        facts = train(loaded(config, overrides, challenger_=challenger), stop, follow=follow)
     typer.echo(
         json.dumps(facts)
         if as_json_

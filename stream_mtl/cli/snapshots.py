@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from stream_mtl.cli.app import ConfigFile, Overrides, app, loaded, say
+from stream_mtl.cli.app import Challenger, ConfigFile, Overrides, app, loaded, say
 from stream_mtl.errors import StateError
 from stream_mtl.publish.snapshot import Manifest, Version
 from stream_mtl.publish.store import SnapshotFolder
@@ -27,12 +27,13 @@ def snapshots_list(
     config: ConfigFile,
     overrides: Overrides = [],  # noqa: B006
     as_json_: Json = False,
+    challenger: Challenger = None,
 ) -> None:
     """List the snapshots that are there: what each had learned, and how good its predictions were of late.
 
     Example: stream-mtl snapshots list market/config.toml
     """
-    store = SnapshotFolder(loaded(config, overrides).config.publish.path)
+    store = SnapshotFolder(loaded(config, overrides, challenger_=challenger).config.publish.path)
     latest = store.latest()
     manifests = [store.manifest(version) for version in store.versions()]
     if as_json_:
@@ -73,12 +74,13 @@ def snapshots_show(
         int | None, typer.Argument(help="The version; the latest, if it is not given.")
     ] = None,
     overrides: Overrides = [],  # noqa: B006
+    challenger: Challenger = None,
 ) -> None:
     """Verify a snapshot, and print its manifest and the shapes of its weights as JSON.
 
     Example: stream-mtl snapshots show market/config.toml 12
     """
-    path = loaded(config, overrides).config.publish.path
+    path = loaded(config, overrides, challenger_=challenger).config.publish.path
     store = SnapshotFolder(path)
     snapshot = store.open(_latest(store, path) if version is None else version)
     shapes = {name: f"{array.dtype} {list(array.shape)}" for name, array in sorted(snapshot.weights.items())}

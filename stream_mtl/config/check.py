@@ -23,7 +23,7 @@ def check(config: Config) -> list[Problem]:
 
 
 def _names(config: Config) -> Iterator[Problem]:
-    for section, names in (("events", config.events), ("tasks", config.tasks), ("features", config.features)):
+    for section, names in _named(config):
         lowered: dict[str, str] = {}
         for name in names:
             if not _is_name(name):
@@ -35,6 +35,13 @@ def _names(config: Config) -> Iterator[Problem]:
                 twin = lowered[name.lower()]
                 yield Problem((section, name), f'differs from "{twin}" in case only; rename one of them')
             lowered[name.lower()] = name
+
+
+def _named(config: Config) -> Iterator[tuple[str, Iterable[str]]]:
+    yield "events", config.events
+    yield "tasks", config.tasks
+    yield "features", config.features
+    yield "challengers", config.challengers
 
 
 def _key(config: Config) -> Iterator[Problem]:

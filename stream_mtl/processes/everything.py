@@ -32,13 +32,26 @@ def start_all(family: Family, loaded: Loaded) -> None:
     """Start every process that the configuration has work for."""
     for role in roles(loaded):
         (loaded.config.run.status / f"{role}.json").unlink(missing_ok=True)
-        family.start(role, *(() if role == "serve" else ("--follow",)))
+        family.start(role, *options(role))
 
 
 def roles(loaded: Loaded) -> tuple[str, ...]:
     """Return the processes that the configuration has work for."""
     watched = any(event.before is not None for event in loaded.config.events.values())
-    return ("join", "train", "serve", *(("watch",) if watched else ()))
+    trainers = [trainer_of(name) for name in (None, *loaded.config.challengers)]
+    return ("join", *trainers, "serve", *(("watch",) if watched else ()))
+
+
+def trainer_of(challenger: str | None) -> str:
+    """Return what the trainer of a challenger, or of the champion (None), is called among the processes."""
+    return "train" if challenger is None else f"train-{challenger}"
+
+
+def options(role: str) -> list[str]:
+    """Return what stands behind `stream-mtl run ROLE CONFIG` for a process that goes on."""
+    challenger = role.partition("-")[2]
+    following = [] if role == "serve" else ["--follow"]
+    return [*following, *(("--challenger", challenger) if challenger else ())]
 
 
 def address_of(status: Path) -> str | None:

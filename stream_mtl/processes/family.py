@@ -43,13 +43,13 @@ class Family:
         self.end()
 
     def start(self, role: str, *options: str) -> None:
-        """Start a child."""
+        """Start a child; what stands behind a hyphen tells several of one kind apart ("train-fresh")."""
         command = [
             sys.executable,
             "-m",
             "stream_mtl",
             "run",
-            role,
+            role.partition("-")[0],
             str(self._config),
             *options,
             *self._arguments,

@@ -12,7 +12,7 @@ from stream_mtl.config.sections import Config
 from stream_mtl.errors import ConfigError
 from stream_mtl.join.block import Header
 from stream_mtl.join.log import FileLog
-from stream_mtl.processes.everything import roles
+from stream_mtl.processes.everything import options, roles
 from stream_mtl.processes.status import Facts, Status, read_status
 from stream_mtl.processes.tail import last_in_folder
 from stream_mtl.processes.topics import on_topic
@@ -112,4 +112,4 @@ def _serving(config: Config, status: Status) -> tuple[str | None, str]:
 
 
 def _start(role: str, path: Path) -> str:
-    return f"stream-mtl run {role} {path}{'' if role == 'serve' else ' --follow'}"
+    return " ".join(["stream-mtl run", role.partition("-")[0], str(path), *options(role)])

@@ -22,6 +22,7 @@ from stream_mtl.learn.exporter import train_metrics
 from stream_mtl.learn.worker import TrainOptions, TrainWorker
 from stream_mtl.processes.bus import check_logs, closed_on_error, feed_of, idle_of, kafka_of
 from stream_mtl.processes.declared import Declared, declared
+from stream_mtl.processes.everything import trainer_of
 from stream_mtl.processes.metrics import MetricsPage
 from stream_mtl.processes.outage import Outage
 from stream_mtl.processes.recipe import prepare_torch, recipe_of
@@ -42,7 +43,7 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
     outage = Outage(config.kafka.startup_timeout)
     with (
         claimed(config.learn.path),
-        StatusFile(config.run.status, "train", clock) as status,
+        StatusFile(config.run.status, trainer_of(made.name), clock) as status,
         MetricsPage("train", config.run.metrics_host, config.learn.metrics_port, clock) as page,
         ExitStack() as held,
     ):
