@@ -49,6 +49,8 @@ def bound(module: nn.Module) -> Function:
     return module.bind() if isinstance(module, Block) else module
 
 
+_EPS = 1e-5  # torch's own, of every normalisation
+
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "leaky_relu": F.leaky_relu,
@@ -93,13 +95,16 @@ class LayerNorm(Block):
 class BatchNorm(Block):
     """Normalise every number over the rows of the batch while learning, by running means when predicting.
 
-    A batch of one has no variance: it is normalised by the running means even while learning.
+    A batch of one has no variance: it is normalised by the running means even while learning. Rows that do not count
+    (`counted`) are normalised by the statistics of the others, and change neither these nor the running means.
     """
 
     couples_rows = True
+    MOMENTUM = 0.1
 
     def __init__(self, blocks: int, width: int) -> None:
         super().__init__()
+        self.counted: Tensor | None = None  # (B,) which rows of the batch count; None: all
         self.weight = nn.Parameter(torch.ones(blocks * width))
         self.bias = nn.Parameter(torch.zeros(blocks * width))
         self.mean: Tensor
@@ -110,12 +115,31 @@ class BatchNorm(Block):
     def bind(self) -> Function:
         """x to x normalised, scaled and shifted."""
         mean, var, weight, bias, learning = self.mean, self.var, self.weight, self.bias, self.training
+        counted, momentum = self.counted, self.MOMENTUM
 
         def normalise(x: Tensor) -> Tensor:
             flat = x.reshape(len(x), -1)
-            return F.batch_norm(flat, mean, var, weight, bias, learning and len(x) > 1).view(x.shape)
+            if learning and counted is not None:
+                return _by_counted(flat, counted, mean, var, momentum, weight, bias).view(x.shape)
+            return F.batch_norm(flat, mean, var, weight, bias, learning and len(x) > 1, momentum).view(
+                x.shape
+            )
 
         return normalise
+
+
+def _by_counted(
+    x: Tensor, counted: Tensor, mean: Tensor, var: Tensor, momentum: float, weight: Tensor, bias: Tensor
+) -> Tensor:
+    """Normalise all rows by the mean and variance of those that count; fewer than two have no variance."""
+    some = x[counted]
+    if len(some) < 2:
+        return F.batch_norm(x, mean, var, weight, bias)
+    spread, middle = torch.var_mean(some, dim=0, correction=0)
+    with torch.no_grad():
+        mean.lerp_(middle, momentum)
+        var.lerp_(spread * (len(some) / (len(some) - 1)), momentum)
+    return (x - middle) * (spread + _EPS).rsqrt() * weight + bias
 
 
 NORMS: Mapping[str, type[NoNorm | LayerNorm | BatchNorm]] = {

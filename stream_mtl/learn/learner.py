@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stream_mtl.clock import Millis
 from stream_mtl.failpoints import reach
-from stream_mtl.label.base import Reading
+from stream_mtl.label.base import CORRECTIONS, MATURED, Reading
 from stream_mtl.label.plan import Lesson, joint_name
 from stream_mtl.learn.adam import Adam
 from stream_mtl.learn.arrays import Arrays, put_under, under
@@ -24,6 +24,9 @@ from stream_mtl.learn.losses import DENOMINATORS, TRANSFORMS, VALUE_LOSSES
 from stream_mtl.learn.models import Answer
 from stream_mtl.learn.predict import Predictions, dense, load_dense, predict, read_answer
 from stream_mtl.learn.recipe import Recipe
+
+_AGAIN = np.array(sorted(CORRECTIONS | MATURED), np.int8)
+"""The kinds of rows that were told before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Learner:
         before = None
         if batch.scored and not self.model.learns_as_it_predicts:
             before = self.predict(batch.features)
-        self.model.at_step(self.step)
+        self.model.at_step(self.step, _counted(batch) if self.model.couples_rows else None)
         opened = self.inputs.open(batch.features)
         answer = self.model(opened.x)
         if batch.scored and before is None:
@@ -163,6 +166,15 @@ class Learner:
         admitted = self.inputs.close(opened, now, self.step)
         evicted = self.inputs.evict(now) if self.step % self.recipe.learn.evict_every == 0 else 0
         return norm, admitted, evicted
+
+
+def _counted(batch: Batch) -> Tensor | None:
+    """Return the rows that tell anything for the first time, (B,), or None for all of them.
+
+    Corrections and matured labels are rows that were told before: the statistics of batch norm would see them twice.
+    """
+    first = ((batch.weight > 0) & ~np.isin(batch.kind, _AGAIN)).any(axis=1)
+    return None if first.all() else torch.from_numpy(first)
 
 
 @dataclass(frozen=True, slots=True)

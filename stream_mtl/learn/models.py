@@ -17,7 +17,17 @@ from stream_mtl.join.spec import TaskSpec
 from stream_mtl.label.base import Auxiliary
 from stream_mtl.learn.esmm import Esmm
 from stream_mtl.learn.independent import Independent, Relation
-from stream_mtl.learn.layers import ACTIVATIONS, NORMS, Block, Dropout, Heads, LayerOptions, Stack, bound
+from stream_mtl.learn.layers import (
+    ACTIVATIONS,
+    NORMS,
+    BatchNorm,
+    Block,
+    Dropout,
+    Heads,
+    LayerOptions,
+    Stack,
+    bound,
+)
 from stream_mtl.learn.logistic import logistic
 from stream_mtl.learn.shared_bottom import shared_bottom
 from stream_mtl.learn.sharing import PRIOR, Body, ModelOptions
@@ -77,7 +87,9 @@ class MultiTaskModel(Block):
             if (some := _wanted(auxiliary or {}, apart))
         )
         self._dropouts = [module for module in self.modules() if isinstance(module, Dropout)]
-        self.learns_as_it_predicts = options.dropout == 0 and not NORMS[options.norm].couples_rows
+        self._norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
+        self.couples_rows = NORMS[options.norm].couples_rows
+        self.learns_as_it_predicts = options.dropout == 0 and not self.couples_rows
 
     def bind(self) -> Callable[[Tensor], Answer]:
         """Inputs (B, width), a batch of one is fine, to the logits."""
@@ -94,10 +106,12 @@ class MultiTaskModel(Block):
 
         return answer
 
-    def at_step(self, step: int) -> None:
-        """Set what dropout depends on."""
+    def at_step(self, step: int, counted: Tensor | None = None) -> None:
+        """Set what dropout depends on, and which rows, (B,), enter the statistics of batch norm; None: all."""
         for dropout in self._dropouts:
             dropout.step = step
+        for norm in self._norms:
+            norm.counted = counted
 
 
 class _Auxiliary(Block):
