@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from stream_mtl.events.types import ARROW_TYPES
 from stream_mtl.generate.faults import Fate, Records
-from stream_mtl.generate.fields import KINDS, event_fields
+from stream_mtl.generate.fields import AFTER, IDS, PURPOSES, TIME, event_fields
 from stream_mtl.generate.market import Market
 from stream_mtl.generate.options import GeneratorOptions
 from stream_mtl.generate.seeds import ids, random
@@ -17,6 +17,7 @@ from stream_mtl.generate.stories import Stories, live
 from stream_mtl.generate.truth import truth_table, written
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.int8]
 
 
@@ -70,15 +71,23 @@ class Generated:
     """The streams, and the truth by exposure (`truth.truth_table`)."""
 
     options: GeneratorOptions
-    impressions: Stream
-    clicks: Stream
-    conversions: Stream
+    streams: dict[str, Stream]  # by kind, the root first
     truth: pa.Table
 
     @property
-    def streams(self) -> dict[str, Stream]:
-        """The streams by kind, the root first."""
-        return {stream.kind: stream for stream in (self.impressions, self.clicks, self.conversions)}
+    def impressions(self) -> Stream:
+        """What is shown. Raises KeyError where clicks are the root."""
+        return self.streams["impression"]
+
+    @property
+    def clicks(self) -> Stream:
+        """What is clicked."""
+        return self.streams["click"]
+
+    @property
+    def conversions(self) -> Stream:
+        """What is ordered."""
+        return self.streams["conversion"]
 
     def accounts(self) -> dict[str, dict[str, int]]:
         """Return, per kind, what every account must be when all has been read."""
@@ -92,7 +101,7 @@ class Batch:
     The i-th of a kind in `kinds` is row i of that kind's stream.
     """
 
-    kinds: Bytes  # (n,) place in KINDS
+    kinds: Bytes  # (n,) place in `streams`: by default, in KINDS
     arrival: Ints  # (n,) ms
     streams: Mapping[str, Stream]
 
@@ -105,14 +114,11 @@ def generate(options: GeneratorOptions, market: Market | None = None) -> Generat
     market = market or Market(options)
     stories = live(options, market)
     what = written(options, stories)
-    columns = {"impression": _impressions, "click": _clicks, "conversion": _conversions}
-    impressions, clicks, conversions = (
-        _stream(
-            options, kind, what.records[kind], columns[kind](options, market, stories, what.records[kind])
-        )
-        for kind in KINDS
-    )
-    return Generated(options, impressions, clicks, conversions, truth_table(options, stories, what))
+    streams = {}
+    for kind, records in what.records.items():
+        columns = _exposures if kind == options.root else _COLUMNS[kind]
+        streams[kind] = _stream(options, kind, records, columns(options, market, stories, records))
+    return Generated(options, streams, truth_table(options, stories, what))
 
 
 def batches(options: GeneratorOptions, events_per_batch: int) -> Iterator[Batch]:
@@ -123,20 +129,19 @@ def batches(options: GeneratorOptions, events_per_batch: int) -> Iterator[Batch]
 def in_batches(generated: Generated, events_per_batch: int) -> Iterator[Batch]:
     """Yield a generated stream in order of arrival, all kinds interleaved, so many records at a time.
 
-    What arrives in the same instant stands in order of KINDS.
+    What arrives in the same instant stands in order of kinds.
     """
     streams = generated.streams
     arrival = np.concatenate([stream.arrival for stream in streams.values()])
     order = np.argsort(arrival, kind="stable")
-    kinds = np.repeat(np.arange(len(KINDS), dtype=np.int8), [len(stream) for stream in streams.values()])[
-        order
-    ]
+    lengths = [len(stream) for stream in streams.values()]
+    kinds = np.repeat(np.arange(len(streams), dtype=np.int8), lengths)[order]
     arrival = arrival[order]
-    at = np.zeros(len(KINDS), np.int64)
+    at = np.zeros(len(streams), np.int64)
     for begin in range(0, len(kinds), events_per_batch):
         part = kinds[begin : begin + events_per_batch]
-        ends = at + np.bincount(part, minlength=len(KINDS))
-        slices = {kind: streams[kind].slice(int(at[i]), int(ends[i])) for i, kind in enumerate(KINDS)}
+        ends = at + np.bincount(part, minlength=len(streams))
+        slices = {kind: streams[kind].slice(int(at[i]), int(ends[i])) for i, kind in enumerate(streams)}
         yield Batch(part, arrival[begin : begin + events_per_batch], slices)
         at = ends
 
@@ -150,7 +155,7 @@ def _stream(
     return Stream(kind, table, records.arrival, records.partition, records.fate, records.broken)
 
 
-def _impressions(
+def _exposures(
     options: GeneratorOptions, market: Market, stories: Stories, records: Records
 ) -> dict[str, pa.Array]:
     exposures, rows = stories.exposures, records.exposure
@@ -160,37 +165,66 @@ def _impressions(
     columns["price"] = pa.array(np.where(records.changed, price + 1.0, price))
     if options.slate > 1:
         columns["request_id"] = ids(context.request, options.seed, "requests")
-    return {"exposure_id": ids(rows, options.seed, "exposures"), "ts": pa.array(records.time), **columns}
+    return {**_id(options, options.root, rows), TIME: pa.array(records.time), **columns}
 
 
 def _clicks(
     options: GeneratorOptions, market: Market, stories: Stories, records: Records
 ) -> dict[str, pa.Array]:
     place = random(options.seed, "screen").random(len(stories)).round(3)[records.exposure]
-    return {
-        "click_id": ids(records.exposure, options.seed, "clicks"),
-        **_of_exposure(options, stories, records),
-        "screen_x": pa.array(np.where(records.changed, place + 1.0, place)),
-    }
+    screen = pa.array(np.where(records.changed, place + 1.0, place))
+    return {**_follower(options, "click", stories, records), "screen_x": screen}
 
 
 def _conversions(
     options: GeneratorOptions, market: Market, stories: Stories, records: Records
 ) -> dict[str, pa.Array]:
-    amount = stories.value[records.exposure]
-    return {
-        "conversion_id": ids(records.exposure, options.seed, "conversions"),
-        "click_id": ids(records.exposure, options.seed, "clicks"),
-        **_of_exposure(options, stories, records),
-        "amount": pa.array(np.where(records.changed, amount + 1.0, amount)),
-    }
+    amount = _changed(stories.value, records)
+    return {**_follower(options, "conversion", stories, records), "amount": amount}
 
 
-def _of_exposure(options: GeneratorOptions, stories: Stories, records: Records) -> dict[str, pa.Array]:
+def _refunds(
+    options: GeneratorOptions, market: Market, stories: Stories, records: Records
+) -> dict[str, pa.Array]:
+    amount = _changed(stories.given_back, records)
+    return {**_follower(options, "refund", stories, records), "amount": amount}
+
+
+def _invalid_clicks(
+    options: GeneratorOptions, market: Market, stories: Stories, records: Records
+) -> dict[str, pa.Array]:
+    sure = random(options.seed, "confidence").uniform(0.5, 1.0, len(stories)).round(3)
+    return {**_follower(options, "invalid_click", stories, records), "confidence": _changed(sure, records)}
+
+
+_COLUMNS = {
+    "click": _clicks,
+    "conversion": _conversions,
+    "refund": _refunds,
+    "invalid_click": _invalid_clicks,
+}
+
+
+def _changed(values: Floats, records: Records) -> pa.Array:
+    """Return the values of records; where their payload is another than at first, 1 more."""
+    amount = values[records.exposure]
+    return pa.array(np.where(records.changed, amount + 1.0, amount))
+
+
+def _follower(
+    options: GeneratorOptions, kind: str, stories: Stories, records: Records
+) -> dict[str, pa.Array]:
+    """Return what every record says that follows another: who it is, what it follows, and of which exposure."""
     context, rows = stories.exposures.context, records.exposure
     return {
-        "ts": pa.array(records.time),
-        "exposure_id": ids(rows, options.seed, "exposures"),
+        **_id(options, kind, rows),
+        **_id(options, AFTER[kind], rows),
+        **_id(options, options.root, rows),
+        TIME: pa.array(records.time),
         "user_id": pa.array(context.user[rows]),
         "item_id": pa.array(context.item[rows]),
     }
+
+
+def _id(options: GeneratorOptions, kind: str, rows: Ints) -> dict[str, pa.Array]:
+    return {IDS[kind]: ids(rows, options.seed, PURPOSES[kind])}

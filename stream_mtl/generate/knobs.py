@@ -21,6 +21,9 @@ _DURATIONS = frozenset(
         "delay_drift_period",
         "click_within",
         "conversion_within",
+        "refund_within",
+        "invalid_within",
+        "looks",
         "lateness",
         "remember",
         "skew",
@@ -55,9 +58,11 @@ def options_from(table: Mapping[str, Any], assignments: Iterable[str] = ()) -> G
 
 
 def _option(name: str, value: Any, default: Any) -> Any:
+    if name == "looks" and not isinstance(value, list):
+        return (_millis(value),)
     if name in _DURATIONS:
         return tuple(map(_millis, value)) if isinstance(value, list) else _millis(value)
-    if name in ("click_delays", "conversion_delays"):
+    if name in ("click_delays", "conversion_delays", "refund_delays", "invalid_delays"):
         return tuple(_law(law) for law in (value if isinstance(value, list) else [value]))
     if name == "sudden":
         return tuple(Sudden(**{**change, "at": _millis(change["at"])}) for change in value)

@@ -1,6 +1,6 @@
 """The marketplace itself: who is shown what, and how likely he is, in truth, to click and to buy."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import tau
 
 import numpy as np
@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from stream_mtl.clock import Millis
 from stream_mtl.generate.delays import Delays, Law
+from stream_mtl.generate.fields import AFTER, kinds
 from stream_mtl.generate.options import GeneratorOptions
 from stream_mtl.generate.people import (
     COUNTRIES,
@@ -23,7 +24,7 @@ from stream_mtl.generate.people import (
     draw_pairs,
     hour,
 )
-from stream_mtl.generate.responses import Response, calibrated, probability, responses, see
+from stream_mtl.generate.responses import Response, calibrated, probability, responses, see, taken_back
 from stream_mtl.generate.rhythm import Moved, sudden_factor, traffic
 from stream_mtl.generate.seeds import random
 
@@ -52,10 +53,18 @@ class Market:
         self.people: Catalogue = catalogue(options)
         rng = random(options.seed, "responses")
         click, conversion = responses(options, self.people, rng)
-        self._click_delays = _delays(options, options.click_delays, rng)
-        self._conversion_delays = _delays(options, options.conversion_delays, rng)
+        made = {"click": click, "conversion": conversion}
+        self._delays = {
+            "click": _delays(options, options.click_delays, rng),
+            "conversion": _delays(options, options.conversion_delays, rng),
+        }
+        for kind, laws in (("refund", options.refund_delays), ("invalid_click", options.invalid_delays)):
+            if kind in kinds(options):
+                rng = random(options.seed, f"responses of {kind}s")
+                made[kind] = taken_back(options, self.people, kind, rng)
+                self._delays[kind] = _delays(options, laws, rng)
         self._hot = self._hot_requests(options.slate)
-        self._click, self._conversion = self._calibrate(click, conversion)
+        self._responses = self._calibrate(made)
 
     def sample_context(self, n: int, time: Millis | Ints, rng: np.random.Generator) -> Context:
         """Return n requests of one candidate each, at one time or at n times."""
@@ -84,33 +93,46 @@ class Market:
         """Return the rows in which users (requests,) are shown items (requests, slate)."""
         return context(self.people, self.options, users, items, rng)
 
+    def probability(self, kind: str, context: Context, time: Millis | Ints) -> Floats:
+        """Return (n,) P(a kind ever follows | what it follows is there); `time` is that of the exposure."""
+        when = constant_time(len(context), time)
+        out = np.empty(len(context))
+        for begin in range(0, len(context), _CHUNK):
+            rows = slice(begin, begin + _CHUNK)
+            out[rows] = probability(self._logit(kind, context.take(rows), when[rows]))
+        return out
+
+    def delay(self, kind: str, context: Context, time: Millis | Ints, rng: np.random.Generator) -> Ints:
+        """Return (n,) ms from what a kind follows to itself, if it comes; `time` is that of the exposure."""
+        return self._delays[kind].draw(self._category(context), self._stretch(kind, context, time), rng)
+
+    def reached(self, kind: str, context: Context, time: Millis | Ints, delay: Ints) -> Floats:
+        """Return (n,) P(a kind comes within `delay` of what it follows | it comes); `delay` (n,) ms."""
+        return self._delays[kind].reached(self._category(context), self._stretch(kind, context, time), delay)
+
     def click_probability(self, context: Context, time: Millis | Ints) -> Floats:
         """Return (n,) P(it is ever clicked)."""
-        return self._probability(self._click_logit, context, time)
+        return self.probability("click", context, time)
 
     def conversion_probability(self, context: Context, time: Millis | Ints) -> Floats:
         """Return (n,) P(it ever leads to an order | it was clicked); `time` is that of the exposure."""
-        return self._probability(self._conversion_logit, context, time)
+        return self.probability("conversion", context, time)
 
     def click_delay(self, context: Context, time: Millis | Ints, rng: np.random.Generator) -> Ints:
         """Return (n,) ms from the exposure to the click, if there is one."""
-        stretch = self._stretch("click_delays", context, time)
-        return self._click_delays.draw(self._category(context), stretch, rng)
+        return self.delay("click", context, time, rng)
 
     def conversion_delay(self, context: Context, time: Millis | Ints, rng: np.random.Generator) -> Ints:
         """Return (n,) ms from the click to the order, if there is one; `time` is that of the exposure."""
-        stretch = self._stretch("conversion_delays", context, time)
-        return self._conversion_delays.draw(self._category(context), stretch, rng)
+        return self.delay("conversion", context, time, rng)
 
     def click_reached(self, context: Context, time: Millis | Ints, delay: Ints) -> Floats:
         """Return (n,) P(the click comes within `delay` | it comes); `delay` (n,) ms."""
-        stretch = self._stretch("click_delays", context, time)
-        return self._click_delays.reached(self._category(context), stretch, delay)
+        return self.reached("click", context, time, delay)
 
     def conversion_reached(self, context: Context, time: Millis | Ints, delay: Ints) -> Floats:
         """Return (n,) P(the order comes within `delay` of the click | it comes); `delay` (n,) ms."""
-        stretch = self._stretch("conversion_delays", context, time)
-        return self._conversion_delays.reached(self._category(context), stretch, delay)
+        return self.reached("conversion", context, time, delay)
 
     def expected_value(self, context: Context) -> Floats:
         """Return (n,) the mean amount of an order."""
@@ -121,6 +143,11 @@ class Market:
         sigma = self.options.value_sigma
         noise = np.exp(rng.normal(-(sigma**2) / 2, sigma, len(context)))
         return np.round(self.expected_value(context) * noise, 2)
+
+    def given_back(self, value: Floats, rng: np.random.Generator) -> Floats:
+        """Return (n,) what is given back of orders of such amounts (n,), in hundredths: all, or any part of it."""
+        part = rng.random(len(value)) < self.options.refund_partial
+        return np.where(part, np.round(value * rng.random(len(value)), 2), value)
 
     def features(self, context: Context, time: Millis | Ints) -> dict[str, pa.Array]:
         """Return the columns that an impression carries, by name, in their order."""
@@ -146,39 +173,25 @@ class Market:
             columns["recent_categories"] = self._history(context.history)
         return columns
 
-    def _probability(
-        self,
-        logit: Callable[[Context, Ints], Floats],
-        context: Context,
-        time: Millis | Ints,
-    ) -> Floats:
-        when = constant_time(len(context), time)
-        out = np.empty(len(context))
-        for begin in range(0, len(context), _CHUNK):
-            rows = slice(begin, begin + _CHUNK)
-            out[rows] = probability(logit(context.take(rows), when[rows]))
-        return out
-
-    def _click_logit(self, context: Context, time: Ints) -> Floats:
-        elapsed = time - self.options.start
-        logit = self._click.logit(self.people, see(self.people, self.options, context, time), elapsed)
-        return logit + self._by_position(context) + np.log(self._sudden("clicks", elapsed))
-
-    def _conversion_logit(self, context: Context, time: Ints) -> Floats:
-        elapsed = time - self.options.start
-        logit = self._conversion.logit(self.people, see(self.people, self.options, context, time), elapsed)
-        return logit + np.log(self._sudden("conversions", elapsed))
+    def _logit(self, kind: str, context: Context, time: Ints) -> Floats:
+        elapsed, seen = time - self.options.start, see(self.people, self.options, context, time)
+        logit = self._responses[kind].logit(self.people, seen, elapsed)
+        if kind == "click":
+            logit = logit + self._by_position(context)
+        if kind in _SUDDEN:
+            logit = logit + np.log(sudden_factor(self.options.sudden, _SUDDEN[kind][0], elapsed))
+        return logit
 
     def _by_position(self, context: Context) -> Floats:
         return -self.options.position_effect * np.log1p(context.position)
 
-    def _sudden(self, what: Moved, elapsed: Ints) -> Floats:
-        return sudden_factor(self.options.sudden, what, elapsed)
-
-    def _stretch(self, what: Moved, context: Context, time: Millis | Ints) -> Floats:
-        elapsed = constant_time(len(context), time) - self.options.start
-        swing = np.sin(tau * elapsed / self.options.delay_drift_period)
-        return np.exp(self.options.delay_drift_amplitude * swing) * self._sudden(what, elapsed)
+    def _stretch(self, kind: str, context: Context, time: Millis | Ints) -> Floats:
+        options, elapsed = self.options, constant_time(len(context), time) - self.options.start
+        swing = np.sin(options.drift_speed * tau * elapsed / options.delay_drift_period)
+        stretch = np.exp(options.delay_drift_amplitude * swing)
+        if kind not in _SUDDEN:
+            return np.asarray(stretch)
+        return np.asarray(stretch * sudden_factor(options.sudden, _SUDDEN[kind][1], elapsed))
 
     def _category(self, context: Context) -> Ints:
         return self.people.item_category[context.item]
@@ -188,7 +201,7 @@ class Market:
         start = constant_time(count, self.options.start)
         return draw_pairs(self.people, count, slate, start, random(self.options.seed, "hot"))
 
-    def _calibrate(self, click: Response, conversion: Response) -> tuple[Response, Response]:
+    def _calibrate(self, made: Mapping[str, Response]) -> dict[str, Response]:
         """Set spread and intercept so that the base rates hold over the whole stream, slow drift included."""
         options = self.options
         rng = random(options.seed, "calibration")
@@ -199,14 +212,20 @@ class Market:
         sample = self.context(*self.sample_pairs(requests, options.slate, time, rng), rng)
         when = np.repeat(time, options.slate)
         seen, elapsed = see(self.people, options, sample, when), when - options.start
-        raw, shift = click.raw(self.people, seen, elapsed), self._by_position(sample)
-        alike = np.ones(len(sample))
-        click = calibrated(click, raw, alike, shift, options.ctr, options.click_strength)
-        clicks = probability(click.intercept + click.scale * raw + shift)
-        raw = conversion.raw(self.people, seen, elapsed)
-        return click, calibrated(
-            conversion, raw, clicks, np.zeros(len(sample)), options.cvr, options.conversion_strength
-        )
+        alike, out = np.ones(len(sample)), dict[str, Response]()
+        there = {"impression": alike, "click": alike}  # (n,) how often each is there; clicks may be the root
+        for kind, (rate, strength) in _rates(options).items():
+            if kind not in made:
+                continue
+            raw, shift = made[kind].raw(self.people, seen, elapsed), np.zeros(len(sample))
+            if kind == "click":
+                shift = self._by_position(sample)
+            response = calibrated(made[kind], raw, there[AFTER[kind]], shift, rate, strength)
+            if kind != options.root:
+                chance = probability(response.intercept + response.scale * raw + shift)
+                there[kind] = there[AFTER[kind]] * chance
+            out[kind] = response
+        return out
 
     def _name(self, values: Ints, what: str) -> pa.Array:
         if not self.options.texts:
@@ -222,6 +241,23 @@ class Market:
 
 
 _KNOWN: Mapping[str, tuple[str, ...]] = {"device": DEVICES, "placement": PLACEMENTS, "country": COUNTRIES}
+
+
+# Which factors of a sudden change hold for the odds of a kind, and for its delays.
+_SUDDEN: Mapping[str, tuple[Moved, Moved]] = {
+    "click": ("clicks", "click_delays"),
+    "conversion": ("conversions", "conversion_delays"),
+}
+
+
+def _rates(options: GeneratorOptions) -> dict[str, tuple[float, float]]:
+    """Return, per kind, its base rate and the spread of its logit, each kind behind what it follows."""
+    return {
+        "click": (options.ctr, options.click_strength),
+        "conversion": (options.cvr, options.conversion_strength),
+        "refund": (options.refund_rate, options.refund_strength),
+        "invalid_click": (options.invalid_rate, options.invalid_strength),
+    }
 
 
 def _delays(options: GeneratorOptions, laws: tuple[Law, ...], rng: np.random.Generator) -> Delays:

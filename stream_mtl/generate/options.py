@@ -10,6 +10,7 @@ from stream_mtl.generate.rhythm import Sudden
 
 EXPOSURE_KEY = ("exposure_id",)
 PAIR_KEY = ("user_id", "item_id")
+ROOTS = ("impression", "click")
 
 # Event times are milliseconds; 200 years of them leave room for partitions and windows in an int64.
 _LONGEST = 200 * 365 * DAY
@@ -29,6 +30,7 @@ class GeneratorOptions:
     seed: int = 0
     drain: bool = True  # False: the log ends with the last exposure, and what is still to come is not in it
     partitions: int = 1  # of each kind's log, by the chain key
+    root: str = "impression"  # or "click": a log that begins with clicks; there are no other exposures
 
     # The catalogue
     users: int = 10_000
@@ -45,7 +47,7 @@ class GeneratorOptions:
     slate: int = 1  # candidates shown by one request; above 1 there are `request_id` and `position`
 
     # What people do
-    ctr: float = 0.05  # clicks per exposure, before sudden changes
+    ctr: float = 0.05  # clicks per exposure, before sudden changes; not where clicks are the root
     cvr: float = 0.10  # conversions per click, before sudden changes
     click_strength: float = 1.0  # standard deviation of the logit over exposures: what a model can find
     conversion_strength: float = 1.0
@@ -54,11 +56,23 @@ class GeneratorOptions:
     value_elasticity: float = 1.0  # an order's mean amount is the price to this power
     value_sigma: float = 0.25  # of the log of the amount
 
+    # What is taken back; at a rate of 0 there is no such kind of event
+    refund_rate: float = 0.0  # refunds per order, sooner or later
+    refund_strength: float = 1.0
+    refund_partial: float = 0.3  # share of the refunds that give back a part only, any part
+    refund_within: Millis = 14 * DAY
+    refund_retracts: bool = False  # whether the configuration says that a refund takes its order back
+    invalid_rate: float = 0.0  # share of clicks that are found to be none of a person's, sooner or later
+    invalid_strength: float = 1.0
+    invalid_within: Millis = DAY
+
     # How long they take; law v % len(laws) is that of category v
     click_delays: tuple[Law, ...] = (Mixture(Exponential(15 * SECOND), Exponential(8 * MINUTE), share=0.9),)
     conversion_delays: tuple[Law, ...] = (
         Mixture(Exponential(30 * MINUTE), Weibull(20 * HOUR, 0.8), share=0.4),
     )
+    refund_delays: tuple[Law, ...] = (Weibull(4 * DAY, 1.5),)
+    invalid_delays: tuple[Law, ...] = (Exponential(HOUR),)
     delay_spread: float = 0.3  # standard deviation of the log of the categories' own factors
 
     # Rhythm and drift
@@ -66,6 +80,7 @@ class GeneratorOptions:
     peak_hour: float = 20.0  # UTC
     drift_amplitude: float = 0.0  # each weight swings by this times its feature's spread
     drift_periods: tuple[Millis, Millis] = (6 * DAY, 20 * DAY)  # each weight's own lies between them
+    drift_speed: float = 1.0  # all slow drift goes so many times as fast; 0: all stand where they begin
     delay_drift_amplitude: float = 0.0  # of the log of all delays
     delay_drift_period: Millis = 10 * DAY
     sudden: tuple[Sudden, ...] = ()
@@ -77,7 +92,8 @@ class GeneratorOptions:
     conversion_names_click: bool = False  # parent = "click_id": by name, not by key
     lateness: Millis = 2 * MINUTE
     remember: Millis = HOUR
-    skew: Millis = 0  # of clicks and conversions
+    skew: Millis = 0  # of all that follows an exposure
+    looks: tuple[Millis, ...] = ()  # after the click; the truth has the chances of an order at each
 
     # Keys that come back
     returning: float = 0.05  # share of requests that show a user once more what he was shown
@@ -94,7 +110,7 @@ class GeneratorOptions:
     late_by: Millis = 5 * MINUTE  # how far beyond it, on average
     missing: float = 0.002  # share of impressions that never arrive: what follows them are orphans
     malformed: float = 0.001  # share of records beside which one arrives that is none
-    skewed: float = 0.0  # share of clicks and conversions whose clock is behind, within the skew
+    skewed: float = 0.0  # share of what follows an exposure whose clock is behind, within the skew
 
     def __post_init__(self) -> None:
         for names, low, high in _BOUNDS:
@@ -110,9 +126,19 @@ class GeneratorOptions:
         """The time behind the last exposure."""
         return self.start + self.duration
 
+    @property
+    def chain_key(self) -> tuple[str, ...]:
+        """The fields that all events of a chain share: by exposure, where clicks are the root, the click's id."""
+        return ("click_id",) if self.root == "click" and self.key == EXPOSURE_KEY else self.key
+
+    def _delays(self) -> tuple[tuple[Law, ...], ...]:
+        return self.click_delays, self.conversion_delays, self.refund_delays, self.invalid_delays
+
     def _clashes(self) -> list[tuple[bool, str]]:
         return [
             (self.key not in (EXPOSURE_KEY, PAIR_KEY), f"key must be {EXPOSURE_KEY} or {PAIR_KEY}"),
+            (self.root not in ROOTS, f"root must be {' or '.join(ROOTS)}"),
+            (self.root == "click" and self.slate > 1, "slate must be 1 where clicks are the root"),
             (
                 self.max_disorder > self.lateness,
                 "max_disorder must not be above lateness: that would be late",
@@ -127,7 +153,8 @@ class GeneratorOptions:
             (self.slate > self.items * (1 - self.new_items), "slate must not be above the items there are"),
             (self.duplicates + self.conflicts > 1, "duplicates and conflicts together are above 1"),
             (self.late + self.missing > 1, "late and missing together are above 1"),
-            (not self.click_delays or not self.conversion_delays, "delays need at least one law"),
+            (not all(self._delays()), "delays need at least one law"),
+            (any(look < 1 for look in self.looks), "looks must be above zero"),
             (self.drift_periods[0] > self.drift_periods[1], "drift_periods must be (shortest, longest)"),
             (self.drift_periods[0] <= 0, "drift_periods must be above zero"),
         ]
@@ -140,12 +167,15 @@ _BOUNDS = (
         _LONGEST,
     ),
     ("start seed history hot_keys late_by repeat_within max_disorder lateness remember skew", 0, _LONGEST),
-    ("click_within conversion_within", 1, _LONGEST),
+    ("click_within conversion_within refund_within invalid_within", 1, _LONGEST),
     ("ctr cvr", 1e-6, 1 - 1e-6),
+    ("refund_rate invalid_rate", 0, 1 - 1e-6),
     ("new_items daily_amplitude returning hot_share duplicates conflicts", 0, 1),
-    ("disorder late missing malformed skewed", 0, 1),
+    ("disorder late missing malformed skewed refund_partial", 0, 1),
     ("task_correlation", -1, 1),
     ("popularity click_strength conversion_strength price_sigma value_sigma delay_spread", 0, 10),
+    ("refund_strength invalid_strength", 0, 10),
+    ("drift_speed", 0, 1_000),
     ("drift_amplitude delay_drift_amplitude position_effect", 0, 10),
     ("price_median", 1e-6, inf),
     ("value_elasticity", -10, 10),

@@ -36,6 +36,9 @@ _TABLES: Mapping[str, float] = {
 # Of the standardised numbers, in the order of `_numbers`; a high price draws looks and repels orders.
 _CLICK_NUMBERS = (0.1, 0.1, -0.2, 0.3, 0.4, 0.6)
 _CONVERSION_NUMBERS = (-0.4, 0.3, -0.1, 0.2, 0.2, 0.5)
+# What is dear, new and not to the user's taste goes back; who clicks and is none acts often, on anything.
+_REFUND_NUMBERS = (0.5, -0.1, -0.2, -0.2, -0.3, -0.4)
+_INVALID_NUMBERS = (0.0, 0.6, 0.0, -0.4, -0.4, -0.3)
 _NUMBER_SWING = 0.25
 
 
@@ -74,7 +77,7 @@ def see(people: Catalogue, options: GeneratorOptions, context: Context, time: In
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One decision: to click, or to buy."""
+    """One decision: to click, to buy, to give back."""
 
     tables: Mapping[str, Weights]
     numbers: Weights  # of the five numbers, and of the taste
@@ -115,6 +118,13 @@ def responses(
     )
 
 
+def taken_back(options: GeneratorOptions, people: Catalogue, kind: str, rng: np.random.Generator) -> Response:
+    """Return how orders are given back (`refund`), or clicks are found out (`invalid_click`), not calibrated yet."""
+    means = {name: rng.standard_normal(size) for name, size in _sizes(options).items()}
+    numbers = {"refund": _REFUND_NUMBERS, "invalid_click": _INVALID_NUMBERS}[kind]
+    return _response(options, means, numbers, people.user_taste, rng)
+
+
 def calibrated(
     response: Response, raw: Floats, weight: Floats, shift: Floats, rate: float, strength: float
 ) -> Response:
@@ -144,12 +154,12 @@ def _response(
     taste: Floats,
     rng: np.random.Generator,
 ) -> Response:
-    drift, periods = options.drift_amplitude, options.drift_periods
-    tables = {
-        name: Weights.draw(_TABLES[name] * mean, drift * _TABLES[name], periods, rng)
-        for name, mean in means.items()
-    }
-    return Response(tables, Weights.draw(np.array(numbers), drift * _NUMBER_SWING, periods, rng), taste)
+    def weights(mean: Floats, spread: float) -> Weights:
+        swing, periods = options.drift_amplitude * spread, options.drift_periods
+        return Weights.draw(mean, swing, periods, rng, options.drift_speed)
+
+    tables = {name: weights(_TABLES[name] * mean, _TABLES[name]) for name, mean in means.items()}
+    return Response(tables, weights(np.array(numbers), _NUMBER_SWING), taste)
 
 
 def _sizes(options: GeneratorOptions) -> dict[str, int]:

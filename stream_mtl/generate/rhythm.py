@@ -51,10 +51,15 @@ class Weights:
 
     @classmethod
     def draw(
-        cls, mean: Floats, swing: float, periods: tuple[Millis, Millis], rng: np.random.Generator
+        cls,
+        mean: Floats,
+        swing: float,
+        periods: tuple[Millis, Millis],
+        rng: np.random.Generator,
+        speed: float = 1.0,
     ) -> "Weights":
-        """Return weights whose periods are drawn between two bounds."""
-        pace = tau / rng.uniform(periods[0], periods[1], len(mean))
+        """Return weights whose periods are drawn between two bounds, and then gone through so many times as fast."""
+        pace = speed * tau / rng.uniform(periods[0], periods[1], len(mean))
         return cls(mean, swing, pace, rng.uniform(0, tau, len(mean)))
 
     def at(self, value: Ints, elapsed: Ints) -> Floats:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_mtl.clock import END
+from stream_mtl.generate.fields import AFTER, KINDS, kinds, window_of
 from stream_mtl.generate.market import Market
 from stream_mtl.generate.options import EXPOSURE_KEY, GeneratorOptions
 from stream_mtl.generate.people import Context
@@ -38,7 +39,7 @@ class Exposures:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """One thing that may happen after each exposure: its click, or its order."""
+    """One thing that may happen after each exposure: its click, its order, what takes one of them back."""
 
     p: Floats  # (n,) P(it ever happens | what it comes after did)
     p_in_time: Floats  # (n,) P(it happens within its window, and before the key comes back | the same)
@@ -46,17 +47,18 @@ class Steps:
     time: Ints  # (n,) when it counts: never before what it comes after; END where it does not happen
     recorded: Ints  # (n,) the event time that is written: a clock may be behind
     in_time: Bools  # (n,) it happens within its window
+    p_late: tuple[Floats, ...] = ()  # (n,) P(it happens in time, and after the look), for each look there is
 
 
 @dataclass(frozen=True, slots=True)
 class Stories:
-    """The exposures, and what came of them."""
+    """The exposures, and what came of them. Where clicks are the exposures, each is its own click at once."""
 
     exposures: Exposures
-    clicks: Steps
-    conversions: Steps
+    steps: dict[str, Steps]  # by kind, all but impressions
     expected_value: Floats  # (n,)
     value: Floats  # (n,) of the order, if there is one
+    given_back: Floats  # (n,) of it, if there is a refund
 
     def __len__(self) -> int:
         return len(self.exposures)
@@ -65,15 +67,14 @@ class Stories:
 def live(options: GeneratorOptions, market: Market) -> Stories:
     """Return what happens in a market."""
     exposures = _exposures(options, market)
-    clicks = _clicks(options, market, exposures)
-    conversions = _conversions(options, market, exposures, clicks)
-    return Stories(
-        exposures,
-        clicks,
-        conversions,
-        market.expected_value(exposures.context),
-        market.value(exposures.context, random(options.seed, "values")),
-    )
+    steps = {"click": _clicks(options, market, exposures)}
+    steps["conversion"] = _conversions(options, market, exposures, steps["click"])
+    for kind in kinds(options):
+        if kind not in (*KINDS, options.root):
+            steps[kind] = _taken_back(options, market, exposures, kind, steps[AFTER[kind]])
+    value = market.value(exposures.context, random(options.seed, "values"))
+    given_back = market.given_back(value, random(options.seed, "given back"))
+    return Stories(exposures, steps, market.expected_value(exposures.context), value, given_back)
 
 
 def _exposures(options: GeneratorOptions, market: Market) -> Exposures:
@@ -87,7 +88,7 @@ def _exposures(options: GeneratorOptions, market: Market) -> Exposures:
     _come_back(options, users, items, random(options.seed, "returning"))
     shown = market.context(users, items, rng).take(slice(0, n))
     time = np.repeat(when, slate)[:n]
-    if options.key == EXPOSURE_KEY:
+    if options.key == EXPOSURE_KEY:  # or the click's own id
         return Exposures(time, shown, np.arange(n), np.full(n, END), np.ones(n, np.bool_))
     key = shown.user * options.items + shown.item
     following, single = _next_of_key(key, time)
@@ -126,19 +127,24 @@ class _Drawn:
     p: Floats  # (n,)
     reached: Floats  # (n,) P(the delay is within the window)
     wanted: Bools  # (n,)
+    patient: Bools  # (n,) it happens beyond its window too: not where the key comes back
     after: Ints  # (n,) the time of what it comes after
     delay: Ints  # (n,) ms
     window: Ints  # (n,) ms, below zero where nothing can be in time
+    late: tuple[Floats, ...] = ()  # (n,) P(the delay is within the window and beyond the look), by look
 
 
 def _clicks(options: GeneratorOptions, market: Market, exposures: Exposures) -> Steps:
     context, time, rng = exposures.context, exposures.time, random(options.seed, "clicks")
+    if options.root == "click":
+        surely, always = np.ones(len(time)), np.ones(len(time), np.bool_)
+        return Steps(surely, surely, always, time, time, always)
     p = market.click_probability(context, time)
     wanted = rng.random(len(p)) < p
     delay = market.click_delay(context, time, rng)
     window = np.minimum(options.click_within, exposures.next - 1 - time)
     reached = market.click_reached(context, time, window)
-    return _steps(options, exposures, _Drawn(p, reached, wanted, time, delay, window), rng)
+    return _steps(options, exposures, _Drawn(p, reached, wanted, exposures.single, time, delay, window), rng)
 
 
 def _conversions(options: GeneratorOptions, market: Market, exposures: Exposures, clicks: Steps) -> Steps:
@@ -149,15 +155,35 @@ def _conversions(options: GeneratorOptions, market: Market, exposures: Exposures
     clicked = np.where(clicks.happens, clicks.time, time)
     window = np.minimum(options.conversion_within, exposures.next - 1 - clicked)
     reached = market.conversion_reached(context, time, window)
-    return _steps(options, exposures, _Drawn(p, reached, wanted, clicked, delay, window), rng)
+    looks = (np.minimum(look, window) for look in options.looks)
+    late = tuple(reached - market.conversion_reached(context, time, look) for look in looks)
+    drawn = _Drawn(p, reached, wanted, exposures.single, clicked, delay, window, late)
+    return _steps(options, exposures, drawn, rng)
+
+
+def _taken_back(
+    options: GeneratorOptions, market: Market, exposures: Exposures, kind: str, before: Steps
+) -> Steps:
+    """Return what follows by name: nothing of it is lost to a later exposure of the same key."""
+    context, time, rng = exposures.context, exposures.time, random(options.seed, f"{kind}s")
+    p = market.probability(kind, context, time)
+    wanted = (rng.random(len(p)) < p) & before.happens
+    delay = market.delay(kind, context, time, rng)
+    after = np.where(before.happens, before.time, time)
+    window = np.full(len(p), window_of(options, kind))
+    reached = market.reached(kind, context, time, window)
+    patient = np.ones(len(p), np.bool_)
+    return _steps(options, exposures, _Drawn(p, reached, wanted, patient, after, delay, window), rng)
 
 
 def _steps(options: GeneratorOptions, exposures: Exposures, drawn: _Drawn, rng: np.random.Generator) -> Steps:
-    """Return what happens of what is wanted: all of it, but of a key that comes back only what is in time."""
+    """Return what happens of what is wanted."""
     n, in_time = len(drawn.p), drawn.delay <= drawn.window
     # Whose clock is behind acts at once: then it is the clock alone that decides what the delay seems to be.
     behind = exposures.single & in_time & (rng.random(n) < options.skewed)
-    happens = drawn.wanted & (exposures.single | in_time)
+    happens = drawn.wanted & (drawn.patient | in_time)
     time = np.where(happens, drawn.after + np.where(behind, 0, drawn.delay), END)
     offset = np.where(behind, rng.integers(1, max(options.skew, 1) + 1, n), 0)
-    return Steps(drawn.p, drawn.p * drawn.reached, happens, time, time - offset, happens & in_time)
+    at_once = np.where(exposures.single, options.skewed, 0.0)
+    late = tuple(drawn.p * one * (1 - at_once) for one in drawn.late)
+    return Steps(drawn.p, drawn.p * drawn.reached, happens, time, time - offset, happens & in_time, late)

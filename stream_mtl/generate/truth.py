@@ -4,7 +4,6 @@
 exposure and every order its click, and faults do not meet (`faults.py`), so each fate is a comparison.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from stream_mtl.clock import END, Millis
 from stream_mtl.generate.faults import Fate, Records, arrivals, on_the_wire, once
+from stream_mtl.generate.fields import AFTER, IDS, PURPOSES, duration, kinds, named_parent, window_of
 from stream_mtl.generate.options import GeneratorOptions
 from stream_mtl.generate.seeds import ids, random, scrambled
 from stream_mtl.generate.stories import Steps, Stories
@@ -22,6 +22,12 @@ Bytes = npt.NDArray[np.int8]
 Bools = npt.NDArray[np.bool_]
 
 UNWRITTEN = -1
+_PAST = {
+    "click": "clicked",
+    "conversion": "converted",
+    "refund": "refunded",
+    "invalid_click": "found_invalid",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +53,13 @@ def written(options: GeneratorOptions, stories: Stories) -> Written:
     partition = (key % np.uint64(options.partitions)).astype(np.int64)
     out = Written({}, {})
     surely = -1  # an event time that the log will surely reach
-    for kind, send in _KINDS.items():
+    for kind in kinds(options):
         rng = random(options.seed, f"faults of {kind}s")
         drawn = rng.random(len(stories))
-        sent = send(options, stories, out.fates, drawn)
+        if kind == options.root:
+            sent = _exposed(options, stories, drawn)
+        else:
+            sent = _followed(options, stories, kind, out.fates[AFTER[kind]])
         surely = max(surely, int(sent.time[sent.present & (sent.fate != Fate.ORPHAN)].max(initial=-1)))
         rows = _rows(sent, options, surely)
         late = stories.exposures.single & (drawn < options.late) & (sent.fate != Fate.ORPHAN)
@@ -80,69 +89,88 @@ def truth_table(options: GeneratorOptions, stories: Stories, what: Written) -> p
     does within its window (and before its key comes back). Times and values are null where nothing happened.
     `*_fate` is the account of the exposure's first record of each kind, null where none was written. `ctr`,
     `cvr` and `order_value` are what a faultless join tells in the end: null where it tells nothing.
+
+    For each of the options' looks, of an order given the click, `late_15m` is P(it comes after 15 minutes | it
+    comes in time), `dp_15m` P(it comes in time, and after 15 minutes), `rn_15m` P(it does not come in time | it has
+    not by 15 minutes). `p_refund` is given the order, `p_invalid_click` given the click. Where clicks are the
+    exposures, there is nothing about impressions, nor of the chances of a click.
     """
-    exposures, clicks, conversions = stories.exposures, stories.clicks, stories.conversions
-    shown, clicked, bought = (what.fates[kind] == Fate.JOINED for kind in _KINDS)
+    exposures, written_ = stories.exposures, kinds(options)
+    steps = {kind: stories.steps[kind] for kind in written_ if kind != options.root}
     columns = {
-        "exposure_id": ids(np.arange(len(stories)), options.seed, "exposures"),
+        IDS[options.root]: ids(np.arange(len(stories)), options.seed, PURPOSES[options.root]),
         "ts": exposures.time,
         "user_id": exposures.context.user,
         "item_id": exposures.context.item,
-        "p_click": clicks.p,
-        "p_click_in_time": clicks.p_in_time,
-        "p_conversion": conversions.p,
-        "p_conversion_in_time": conversions.p_in_time,
-        "expected_value": stories.expected_value,
-        "clicked": clicks.happens,
-        "converted": conversions.happens,
-        "click_time": pa.array(clicks.time, mask=clicks.time == END),
-        "conversion_time": pa.array(conversions.time, mask=conversions.time == END),
-        "value": pa.array(stories.value, mask=~conversions.happens),
-        "clicked_in_time": clicks.in_time,
-        "converted_in_time": conversions.in_time,
-        "ctr": pa.array(clicked.astype(np.int8), mask=~shown),
-        "cvr": pa.array(bought.astype(np.int8), mask=~(shown & clicked)),
-        "order_value": pa.array(stories.value, mask=~bought),
     }
-    fates = {f"{kind}_fate": _named(what.fates[kind]) for kind in _KINDS}
-    return pa.table({**columns, **fates})
+    for kind, step in steps.items():
+        columns |= {f"p_{kind}": step.p, f"p_{kind}_in_time": step.p_in_time}
+    columns |= _late(options, stories)
+    columns["expected_value"] = stories.expected_value
+    columns |= {_PAST[kind]: step.happens for kind, step in steps.items()}
+    for kind, step in steps.items():
+        columns[f"{kind}_time"] = pa.array(step.time, mask=step.time == END)
+    columns["value"] = pa.array(stories.value, mask=~stories.steps["conversion"].happens)
+    if "refund" in steps:
+        columns["given_back"] = pa.array(stories.given_back, mask=~steps["refund"].happens)
+    columns |= {f"{_PAST[kind]}_in_time": step.in_time for kind, step in steps.items()}
+    columns |= _labels(options, stories, what)
+    return pa.table({**columns, **{f"{kind}_fate": _named(what.fates[kind]) for kind in written_}})
 
 
-def _impressions(
-    options: GeneratorOptions, stories: Stories, fates: Mapping[str, Bytes], drawn: npt.NDArray[np.float64]
-) -> _Sent:
+def _labels(options: GeneratorOptions, stories: Stories, what: Written) -> dict[str, pa.Array]:
+    """Return what is told of each task in the end."""
+    joined = {kind: what.fates[kind] == Fate.JOINED for kind in kinds(options)}
+    seen, bought = joined[options.root] & joined["click"], joined["conversion"]
+    out = {}
+    if options.root != "click":
+        out["ctr"] = pa.array(joined["click"].astype(np.int8), mask=~joined[options.root])
+    out["cvr"] = pa.array(bought.astype(np.int8), mask=~seen)
+    out["order_value"] = pa.array(stories.value, mask=~bought)
+    if "refund" in joined:
+        out["refund"] = pa.array(joined["refund"].astype(np.int8), mask=~bought)
+    return out
+
+
+def _late(options: GeneratorOptions, stories: Stories) -> dict[str, npt.NDArray[np.float64]]:
+    """Return what there is to know of orders that come after each look."""
+    orders, out = stories.steps["conversion"], {}
+    p = orders.p_in_time
+    for look, late in zip(options.looks, orders.p_late, strict=True):
+        name = duration(look)
+        out[f"late_{name}"] = np.divide(late, p, out=np.zeros(len(p)), where=p > 0)
+        out[f"dp_{name}"] = late
+        out[f"rn_{name}"] = (1 - p) / (1 - p + late)
+    return out
+
+
+def _exposed(options: GeneratorOptions, stories: Stories, drawn: npt.NDArray[np.float64]) -> _Sent:
     lost = stories.exposures.single & (drawn >= 1 - options.missing)
     return _Sent(stories.exposures.time, ~lost, np.full(len(stories), Fate.JOINED, np.int8))
 
 
-def _clicks(
-    options: GeneratorOptions, stories: Stories, fates: Mapping[str, Bytes], drawn: npt.NDArray[np.float64]
-) -> _Sent:
-    clicks = stories.clicks
-    # Nothing but the click's own window keeps an exposure known until it is clicked.
-    known = stories.exposures.time + options.click_within + options.remember
-    fate = _fate(fates["impression"] == Fate.JOINED, clicks, clicks.time <= known)
-    return _Sent(clicks.recorded, _reaches_the_log(options, clicks), fate)
+def _followed(options: GeneratorOptions, stories: Stories, kind: str, parents: Bytes) -> _Sent:
+    steps, present = stories.steps[kind], _reaches_the_log(options, stories.steps[kind])
+    if AFTER[kind] != options.root:
+        # Behind the end of the log there is neither the parent nor what a slow clock dates before it.
+        present = present & (options.drain | (parents != UNWRITTEN))
+    return _Sent(
+        steps.recorded, present, _fate(parents == Fate.JOINED, steps, _findable(options, stories, kind))
+    )
 
 
-def _conversions(
-    options: GeneratorOptions, stories: Stories, fates: Mapping[str, Bytes], drawn: npt.NDArray[np.float64]
-) -> _Sent:
-    clicks, conversions = stories.clicks, stories.conversions
-    known = clicks.time + options.conversion_within
-    if options.conversion_names_click:
-        findable = conversions.recorded - clicks.recorded <= options.conversion_within + options.remember
-    else:
-        known = np.maximum(stories.exposures.time + options.click_within, known) + options.remember
-        findable = conversions.time <= known
-    fate = _fate(fates["click"] == Fate.JOINED, conversions, findable)
-    present = _reaches_the_log(options, conversions)
-    return _Sent(conversions.recorded, present & (options.drain | (fates["click"] != UNWRITTEN)), fate)
-
-
-_KINDS: Mapping[
-    str, Callable[[GeneratorOptions, Stories, Mapping[str, Bytes], npt.NDArray[np.float64]], _Sent]
-] = {"impression": _impressions, "click": _clicks, "conversion": _conversions}
+def _findable(options: GeneratorOptions, stories: Stories, kind: str) -> Bools:
+    """Return which exposures a child of this kind still finds when it comes, in time or not."""
+    steps = stories.steps
+    if named_parent(options, kind):
+        behind = steps[kind].recorded - steps[AFTER[kind]].recorded
+        return behind <= window_of(options, kind) + options.remember
+    # By its key, as long as anything may still follow. Before a click, that is the click alone.
+    known = stories.exposures.time + (options.click_within if options.root != "click" else 0)
+    if kind != "click":
+        followers = [one for one in kinds(options) if AFTER.get(one) == "click"]
+        known = np.maximum(known, steps["click"].time + max(window_of(options, one) for one in followers))
+    return np.asarray(steps[kind].time <= known + options.remember)
 
 
 def _fate(parent_joined: Bools, steps: Steps, findable: Bools) -> Bytes:

@@ -9,19 +9,28 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pyarrow.parquet as pq
 
-from stream_mtl.clock import DAY, HOUR, MINUTE, SECOND, Millis
 from stream_mtl.errors import ConfigError
-from stream_mtl.generate.fields import IDS, KINDS, TIME, chain_spec, event_fields, features
+from stream_mtl.generate.fields import (
+    EVERY_KIND,
+    IDS,
+    TIME,
+    chain_spec,
+    duration,
+    event_fields,
+    features,
+    kinds,
+)
 from stream_mtl.generate.generated import Generated, Stream
 from stream_mtl.generate.options import GeneratorOptions
 from stream_mtl.generate.text import csv_lines, json_lines
 from stream_mtl.generate.wire import container
+from stream_mtl.join.spec import TaskSpec
 
 FileFormat: TypeAlias = Literal["avro", "jsonl", "csv"]
 
 
 def write(generated: Generated, folder: Path, format: FileFormat = "avro", files: int = 1) -> dict[str, Any]:
-    """Write `impressions/000.avro`, ..., `truth/impressions.parquet` and `truth/accounts.json`.
+    """Write `impressions/000.avro`, ..., `truth/impressions.parquet` (or of the root that is) and `truth/accounts.json`.
 
     Each kind's log (of several partitions: each of them, in a folder 0, 1, ...) is cut into so many files.
     The same stream gives the same bytes. Returns `declarations` for them. Raises ConfigError where the folder
@@ -31,7 +40,7 @@ def write(generated: Generated, folder: Path, format: FileFormat = "avro", files
         raise ConfigError(f"{format!r} is no format of event files; known: {', '.join(_FORMATS)}")
     if files < 1:
         raise ConfigError(f"{files} files cannot hold a stream; write at least one")
-    taken = [folder / name for name in (*map(_plural, KINDS), "truth") if (folder / name).exists()]
+    taken = [folder / name for name in (*map(_plural, EVERY_KIND), "truth") if (folder / name).exists()]
     if taken:
         raise ConfigError(f"{taken[0]} is there already; remove it or name another folder")
     for kind, stream in generated.streams.items():
@@ -45,15 +54,11 @@ def declarations(options: GeneratorOptions, folder: str, format: FileFormat = "a
     """Return the sections chain, events, tasks and features of a configuration that reads such files."""
     spec = chain_spec(options)
     key = spec.key[0] if len(spec.key) == 1 else list(spec.key)
-    chain = {"key": key, "lateness": _duration(spec.lateness), "remember": _duration(spec.remember)}
+    chain = {"key": key, "lateness": duration(spec.lateness), "remember": duration(spec.remember)}
     return {
         "chain": chain,
-        "events": {kind: _event(options, kind, folder, format) for kind in KINDS},
-        "tasks": {
-            "ctr": {"event": "click"},
-            "cvr": {"event": "conversion", "given": "ctr"},
-            "order_value": {"event": "conversion", "value": "amount", "given": "cvr"},
-        },
+        "events": {kind: _event(options, kind, folder, format) for kind in kinds(options)},
+        "tasks": {task.name: _task(task) for task in spec.tasks},
         "features": {
             name: {"type": type_, **_SKEWED.get(name, {})} for name, type_ in features(options).items()
         },
@@ -92,14 +97,19 @@ def _event(options: GeneratorOptions, kind: str, folder: str, format: FileFormat
         "id": IDS[kind],
     }
     if spec.after and spec.within is not None:
-        event |= {"after": spec.after[0], "within": _duration(spec.within)}
+        event |= {"after": spec.after[0], "within": duration(spec.within)}
     if spec.skew:
-        event["skew"] = _duration(spec.skew)
+        event["skew"] = duration(spec.skew)
     if spec.parent:
         event["parent"] = spec.parent
     fields = event_fields(options, kind)
     event["fields"] = {name: type_ for name, type_ in fields.items() if name != TIME}
     return event
+
+
+def _task(task: TaskSpec) -> dict[str, Any]:
+    said = {"event": task.event, "value": task.value, "given": task.given}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _logs(folder: Path, options: GeneratorOptions, stream: Stream) -> Iterator[tuple[Path, Stream]]:
@@ -120,7 +130,7 @@ def _write_log(options: GeneratorOptions, log: Stream, folder: Path, format: Fil
 
 def _write_truth(generated: Generated, folder: Path) -> None:
     folder.mkdir(parents=True)
-    pq.write_table(generated.truth, folder / "impressions.parquet", compression="zstd")
+    pq.write_table(generated.truth, folder / f"{_plural(generated.options.root)}.parquet", compression="zstd")
     (folder / "accounts.json").write_text(json.dumps(generated.accounts(), indent=2) + "\n")
 
 
@@ -144,9 +154,3 @@ _SKEWED: Mapping[str, Mapping[str, Any]] = {"price": {"log1p": True}, "age_days"
 
 def _plural(kind: str) -> str:
     return f"{kind}s"
-
-
-def _duration(millis: Millis) -> str:
-    units = {"d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND, "ms": 1}
-    unit = next(name for name, size in units.items() if millis % size == 0)
-    return f"{millis // units[unit]}{unit}" if millis else "0s"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stream_mtl.clock import HOUR, MINUTE, SECOND
 from stream_mtl.generate.delays import Exponential, Weibull
+from stream_mtl.generate.fields import IDS, chain_spec
 from stream_mtl.generate.generated import Generated, generate
 from stream_mtl.generate.options import EXPOSURE_KEY, PAIR_KEY, GeneratorOptions
 from stream_mtl.join.transitions import Telling
@@ -61,7 +62,33 @@ WORLDS = {
     "no lateness": {"lateness": 0, "max_disorder": 0, "repeat_within": 0},
     "nothing is forgotten": {"remember": 100 * HOUR},
     "clicks outlive orders": {"click_within": 2 * HOUR, "conversion_within": MINUTE},
+    "clicks are the root": {"root": "click"},
+    "clicks are the root, keys come back": {"root": "click", "key": PAIR_KEY},
 }
+BACK: dict[str, Any] = {
+    "refund_rate": 0.4,
+    "invalid_rate": 0.3,
+    "refund_delays": (Weibull(30 * MINUTE, 0.7),),
+    "invalid_delays": (Exponential(20 * MINUTE),),
+    "refund_within": HOUR,
+    "invalid_within": 50 * MINUTE,
+}
+WORLDS |= {
+    f"{world}, some is taken back": {**knobs, **BACK}
+    for world, knobs in WORLDS.items()
+    if world
+    in (
+        "by exposure",
+        "keys come back",
+        "clocks differ, orders name their click",
+        "clocks differ, keys come back",
+        "three partitions",
+        "cut at the end",
+        "clicks are the root",
+        "clicks are the root, keys come back",
+    )
+}
+WORLDS["invalid clicks outlive orders"] = {"conversion_within": MINUTE, **BACK, "invalid_within": 2 * HOUR}
 
 
 def tight(**knobs: Any) -> GeneratorOptions:
@@ -111,6 +138,24 @@ def test_every_account_is_right_to_the_millisecond(
     assert_accounts(generate(options))
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("key", [EXPOSURE_KEY, PAIR_KEY])
+@pytest.mark.parametrize("root", ["impression", "click"])
+@pytest.mark.parametrize("skew", [0, 12])
+def test_every_account_of_what_is_taken_back_is_right_to_the_millisecond(
+    key: tuple[str, ...], root: str, skew: int, seed: int
+) -> None:
+    knobs = {
+        **BACK,
+        "refund_delays": (Exponential(20),),
+        "invalid_delays": (Exponential(10),),
+        "refund_within": 30,
+        "invalid_within": 15,
+    }
+    skewed = 0.3 if skew else 0.0
+    assert_accounts(generate(tight(key=key, root=root, skew=skew, skewed=skewed, seed=seed, **knobs)))
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_nothing_is_left_waiting_at_the_end_of_the_log(seed: int) -> None:
     options = tight(impressions=40, duration=100, skew=12, missing=0.6, late=0.0, malformed=0.0, seed=seed)
@@ -134,11 +179,17 @@ def test_nothing_is_left_waiting_at_the_end_of_the_log(seed: int) -> None:
             "conversion_within": st.sampled_from([SECOND, 10 * MINUTE, 5 * HOUR]),
             "late": st.sampled_from([0.0, 0.3]),
             "lateness": st.sampled_from([MINUTE, 20 * MINUTE]),
+            "root": st.sampled_from(["impression", "click"]),
+            "refund_rate": st.sampled_from([0.0, 0.5]),
+            "invalid_rate": st.sampled_from([0.0, 0.5]),
+            "refund_within": st.sampled_from([SECOND, 10 * HOUR]),
+            "invalid_within": st.sampled_from([SECOND, 10 * HOUR]),
         }
     )
 )
 def test_every_account_is_right_whatever_the_options(knobs: dict[str, Any]) -> None:
-    assert_accounts(generate(small(**knobs)))
+    slate = 1 if knobs["root"] == "click" else knobs["slate"]
+    assert_accounts(generate(small(**{**BACK, **knobs, "slate": slate})))
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -172,16 +223,19 @@ def assert_labels(generated: Generated) -> None:
     for row in rows:
         told[row.exposure] = [(state.label, state.value) for state in row.states]
         if row.kind is Telling.EXPOSED and row.fields is not None:
-            names[row.exposure] = row.fields["exposure_id"]
+            names[row.exposure] = row.fields[IDS[generated.options.root]]
     found = {names[exposure]: states for exposure, states in told.items()}
-    truth = generated.truth.to_pylist()
-    opened = {row["exposure_id"]: row for row in truth if row["ctr"] is not None}
+    tasks = [task.name for task in chain_spec(generated.options).tasks]
+    root = generated.options.root
+    opened = {row[IDS[root]]: row for row in generated.truth.to_pylist() if row[f"{root}_fate"] == "joined"}
     assert found.keys() == opened.keys()
     for name, row in opened.items():
-        (ctr, _), (cvr, _), (_, value) = found[name]
-        if None in (ctr, ctr and cvr):
-            continue  # the log ended before the window did
-        assert (ctr, cvr, value) == (row["ctr"], row["cvr"], row["order_value"]), row
+        for task, (label, value) in zip(tasks, found[name], strict=True):
+            if label is None and row[task] is not None:
+                break  # the log ended before the window did
+            wanted = row[task] if task != "order_value" else None if row[task] is None else 1
+            assert label == wanted, (task, row)
+            assert task != "order_value" or value == row[task], row
 
 
 @pytest.mark.parametrize("world", WORLDS)
