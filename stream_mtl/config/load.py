@@ -82,7 +82,9 @@ def _finish(made: Document, folder: File, faults: list[str]) -> tuple[Loaded | N
 def _read(file: File) -> Document:
     try:
         text = file.read_text(encoding="utf-8-sig")
-        return document(str(file), tomllib.loads(text), key_lines(text))
+        tables = tomllib.loads(text)
+        tables.pop("generate", None)  # knobs of `stream-mtl gen --knobs`, which may share a file with what reads it
+        return document(str(file), tables, key_lines(text))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}; name an existing TOML file") from error
     except UnicodeDecodeError as error:
