@@ -43,7 +43,7 @@ def small(**knobs: Any) -> GeneratorOptions:
     return GeneratorOptions(**(rough | knobs))
 
 
-WORLDS = {
+WORLDS: dict[str, dict[str, Any]] = {
     "by exposure": {},
     "orders name their click": {"conversion_names_click": True},
     "keys come back": {"key": PAIR_KEY},
@@ -145,7 +145,7 @@ def test_every_account_is_right_to_the_millisecond(
 def test_every_account_of_what_is_taken_back_is_right_to_the_millisecond(
     key: tuple[str, ...], root: str, skew: int, seed: int
 ) -> None:
-    knobs = {
+    knobs: dict[str, Any] = {
         **BACK,
         "refund_delays": (Exponential(20),),
         "invalid_delays": (Exponential(10),),
