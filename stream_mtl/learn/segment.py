@@ -31,6 +31,9 @@ from stream_mtl.learn.recipe import Recipe
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Predict: TypeAlias = Callable[[Encoded], Predictions]
+Grade: TypeAlias = Callable[[Ints, Predictions, Truths], None]
+"""Is told of final rows: when each was exposed (n,), what was predicted then and what became of it (n, outputs), nan
+where nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,16 @@ _FINAL = ("partition", "exposure", "tasks", "time", "told", "truth")
 class Block:
     """A batch of transitions, read once, from which segments take their rows."""
 
-    def __init__(self, recipe: Recipe, transitions: Transitions, partition: int | Ints) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        transitions: Transitions,
+        partition: int | Ints,
+        features: Encoded | None = None,
+    ) -> None:
+        """`features`: the fields, encoded already."""
         rows = transitions.rows
-        self.features = recipe.features.encode(transitions.fields)
+        self.features = recipe.features.encode(transitions.fields) if features is None else features
         self._partition = np.broadcast_to(np.asarray(partition, np.int64), (len(transitions),))
         self._place = rows.column("row").to_numpy()
         self._exposure = rows.column("exposure").to_numpy()
@@ -105,8 +115,8 @@ class Block:
 class Segment:
     """The segment that is open now, the predictions that wait for their label, and what has been measured."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
+    def __init__(self, recipe: Recipe, grade: Grade | None = None) -> None:
+        self._recipe, self._grade = recipe, grade
         self.measures = nothing_measured(recipe.plan)
         self._exposed: list[Exposed] = []
         self._final: list[Final] = []
@@ -193,6 +203,8 @@ class Segment:
         for number in np.unique(final.partition).tolist():
             rows = np.flatnonzero(final.partition == number)
             predictions[rows] = self._pending_of(number).settle(final.exposure[rows], final.tasks[rows])
+        if self._grade is not None:
+            self._grade(final.time, predictions, final.truth)
         self.score(predictions, self._hold(final, predictions))
 
     def _hold(self, final: Final, predictions: Predictions) -> Truths:

@@ -19,10 +19,11 @@ from stream_mtl.label.oracle import Truth
 from stream_mtl.label.plan import Labels
 from stream_mtl.learn.arrays import Arrays, put_under, under
 from stream_mtl.learn.batch import Batch, collate, join
+from stream_mtl.learn.encoded import Encoded
 from stream_mtl.learn.learner import Learner, StepReport
 from stream_mtl.learn.outcomes import given_truths, no_truths
 from stream_mtl.learn.recipe import Recipe
-from stream_mtl.learn.segment import Block, Segment
+from stream_mtl.learn.segment import Block, Grade, Segment
 from stream_mtl.measures import Sums
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
@@ -39,10 +40,11 @@ class Stepped:
 class Trainer:
     """Learns from transitions, or from rows that arrive with their labels."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, grade: Grade | None = None) -> None:
+        """`grade` is told of every exposure whose label is final, in the order of the log."""
         self.recipe = recipe
         self.learner = Learner(recipe)
-        self._segment = Segment(recipe)
+        self._segment = Segment(recipe, grade)
         self._carry: list[Batch] = []
 
     @property
@@ -66,14 +68,16 @@ class Trainer:
         partition: int | Numbers = 0,
         truth: Truth | None = None,
         after: Callable[[Stepped], None] = lambda stepped: None,
+        features: Encoded | None = None,
     ) -> list[Stepped]:
         """Go on by a batch of transitions, and return the steps taken. `partition` is the joiner's, of all rows or each (n,).
 
         `truth`, the final labels of the whole log, is for the oracle. `after` is called behind every step: then
-        weights and measures are those of this step, however the log is cut. Raises what `Plan.emit` raises.
+        weights and measures are those of this step, however the log is cut. `features` are the fields, where somebody
+        has encoded them already. Raises what `Plan.emit` raises.
         """
         examples = self.recipe.plan.emit(transitions, truth)
-        block = Block(self.recipe, transitions, partition)
+        block = Block(self.recipe, transitions, partition, features)
         unknown = no_truths(self.recipe.plan, len(examples))
         steps: list[Stepped] = []
         start = row = 0

@@ -46,15 +46,22 @@ class Declared:
 
 def declared(loaded: Loaded) -> Declared:
     """Work a configuration out; its log is that of the champion and all challengers. Raises ConfigError."""
-    config = loaded.config
+    return next(one for one in declared_together(loaded) if one.name == loaded.name)
+
+
+def declared_together(loaded: Loaded) -> list[Declared]:
+    """Work out the champion and all challengers of a configuration. Raises ConfigError."""
+    members = family(loaded)
+    config = members[0].config
     bare = chain_spec(config)
-    plans = {one.name: _plan(one.config, bare.tasks) for one in family(loaded)}
-    needs_features = bool(config.watch.slices) or any(plan.features_on_final for plan in plans.values())
-    chain = chain_spec(config, _looks(config, plans.values()), needs_features)
+    plans = [_plan(one.config, bare.tasks) for one in members]
+    needs_features = bool(config.watch.slices) or any(plan.features_on_final for plan in plans)
+    chain = chain_spec(config, _looks(config, plans), needs_features)
     schemas = {**_schemas_of_files(config), **read_schemas(config)}
-    return Declared(
-        config, chain, event_specs(config, schemas, loaded.document), plans[loaded.name], loaded.name
-    )
+    specs = event_specs(config, schemas, members[0].document)
+    return [
+        Declared(one.config, chain, specs, plan, one.name) for one, plan in zip(members, plans, strict=True)
+    ]
 
 
 def _plan(config: Config, tasks: Sequence[TaskSpec]) -> Plan:

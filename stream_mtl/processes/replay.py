@@ -2,7 +2,7 @@
 
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -16,13 +16,10 @@ from stream_mtl.config.chains import limits
 from stream_mtl.config.labels import is_labelled, labels
 from stream_mtl.config.load import Loaded
 from stream_mtl.connectors.append import JsonLinesSink
-from stream_mtl.connectors.files import FileSource
 from stream_mtl.connectors.letters import DeadLetters
 from stream_mtl.events.codec import Codec
 from stream_mtl.events.letters import letters_of
 from stream_mtl.join.digest import TransitionDigest
-from stream_mtl.join.log import PassingLog
-from stream_mtl.join.store import MemoryStore
 from stream_mtl.join.transitions import Transitions
 from stream_mtl.label.oracle import Oracle, Truth
 from stream_mtl.learn.learner import StepReport
@@ -35,7 +32,7 @@ from stream_mtl.processes.bus import file_sources
 from stream_mtl.processes.crew import Accounts
 from stream_mtl.processes.declared import Declared, declared
 from stream_mtl.processes.digest import of_trainer
-from stream_mtl.processes.join import join_worker
+from stream_mtl.processes.joined import Progress, joined
 from stream_mtl.processes.recipe import prepare_torch, recipe_of
 from stream_mtl.processes.stop import Stop
 from stream_mtl.processes.watch import board_options
@@ -45,9 +42,6 @@ from stream_mtl.watch.outcomes import outcomes
 
 _ROWS = 1_024
 """Rows that bring their labels are learned in such portions, between which the measures are noted."""
-
-Progress = Callable[[int, int, int], None]
-"""Is told, now and then: bytes read, bytes there are, records read."""
 
 _APART = 1024  # rows with labels whose positions are told apart as times
 
@@ -155,33 +149,14 @@ def _events(run: _Run, letters: Path, stop: Stop, progress: Progress) -> Account
     """Join, and learn from what is told as it is told."""
     if any(isinstance(method, Oracle) for method in run.made.plan.methods.values()):
         truth = Truth(run.made.plan.tasks)
-        for transitions, _, _ in _joined(run.made, letters, stop, lambda *_: None):
+        for _, transitions in joined(run.made, letters, stop, lambda *_: None):
             truth.add(transitions)
         run.truth = truth
     accounts: Accounts = {}
-    for transitions, told_before, so_far in _joined(run.made, letters, stop, progress):
-        run.take(transitions, told_before)
-        accounts = so_far
+    for header, transitions in joined(run.made, letters, stop, progress):
+        run.take(transitions, header.told_before)
+        accounts = header.accounts
     return accounts
-
-
-def _joined(
-    made: Declared, letters: Path, stop: Stop, progress: Progress
-) -> Iterator[tuple[Transitions, Millis, Accounts]]:
-    """Give the transitions of all events, each with how far they tell and the accounts so far."""
-    log, opened = PassingLog(), file_sources(made)
-    sink = JsonLinesSink(letters)
-    with join_worker(made, opened, log, MemoryStore(), sink, system_clock) as worker:
-        worker.recover()
-        records = 0
-        while not worker.ended() and not stop():
-            records += worker.step()
-            progress(*_bytes(opened), records)
-            for header, transitions in log.take():
-                yield transitions, header.told_before, header.accounts
-        worker.finish()
-        for header, transitions in log.take():
-            yield transitions, header.told_before, header.accounts
 
 
 def _rows(run: _Run, letters: Path, stop: Stop, progress: Progress) -> Accounts:
@@ -206,11 +181,6 @@ def _rows(run: _Run, letters: Path, stop: Stop, progress: Progress) -> Accounts:
         source.close()
         dead.close()
     return {made.chain.root.name: counts}
-
-
-def _bytes(opened: Sequence[FileSource]) -> tuple[int, int]:
-    parts = [source.progress() for source in opened]
-    return sum(read for read, _ in parts), sum(size for _, size in parts)
 
 
 def _board(made: Declared) -> Board:
