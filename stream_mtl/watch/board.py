@@ -11,6 +11,8 @@ Per output it keeps sums over
 A product along a chain is told early where the answer is no (unclicked) and late where it can still be yes. Counted as
 told, its first days would show misses only. So its rows are held back in cohorts of exposure time, as sums, until the
 last label of the cohort must be in, and are counted as told at that moment.
+
+All these are sums over final labels. What can be said before them comes from a run-off per output (`runoff.py`).
 """
 
 from collections.abc import Mapping
@@ -20,17 +22,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stream_mtl.clock import BEGINNING, DAY, HOUR, MINUTE, SECOND, Millis
+from stream_mtl.clock import BEGINNING, DAY, HOUR, Millis
 from stream_mtl.join.spec import ChainSpec
 from stream_mtl.label.plan import Plan, lives
 from stream_mtl.measures import BinarySums, Sums, ValueSums
 from stream_mtl.watch.cells import Arrays
+from stream_mtl.watch.course import courses
+from stream_mtl.watch.estimates import corrected_of, maturity_of, proxies_of
 from stream_mtl.watch.ledger import Ledger, Scored
 from stream_mtl.watch.outcomes import Coded, Ints, Outcomes
 from stream_mtl.watch.readings import LIFE, OutputReadings, Reading, Readings, reading_of, reliability_of
+from stream_mtl.watch.runoff import Runoff
+from stream_mtl.watch.words import window_name
+
+__all__ = ["OTHER", "Board", "BoardOptions", "window_name"]
 
 OTHER = "other"
 """The values of a slice that came after the limit was reached."""
+
+_EARLY = "early"  # the arrays of a run-off
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,9 @@ class Board:
         for name in plan.outputs:
             sums = ValueSums if name in values else BinarySums
             self.ledgers[name] = Ledger(sums, ends[name], name in held, options.windows)
+        self.runoffs = {
+            name: Runoff(course, options.windows) for name, course in courses(plan, chain).items()
+        }
 
     def update(self, outcomes: Outcomes, told_before: Millis) -> None:
         """Count outcomes; with them every label told before this event time is in."""
@@ -69,11 +82,13 @@ class Board:
             ledger.impossible += impossible
             ledger.unserved += int((truth & ~served).sum()) - impossible
             ledger.add(_scored(outcomes, slices, i, np.flatnonzero(truth & served)), self.told_before)
+        for name, runoff in self.runoffs.items():
+            runoff.add(outcomes.early[name], self.told_before)
 
     def readings(self) -> Readings:
         """Return what the sums say."""
         told = None if self.told_before == BEGINNING else self.told_before
-        return Readings(told, {name: self._read(ledger) for name, ledger in self.ledgers.items()})
+        return Readings(told, {name: self._read(name) for name in self.ledgers})
 
     def state(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
         """Return everything: arrays by name, and facts that are JSON."""
@@ -82,6 +97,8 @@ class Board:
         for name, ledger in self.ledgers.items():
             packed, outputs[name] = ledger.state()
             arrays |= {f"{name}/{key}": array for key, array in packed.items()}
+            early = self.runoffs[name].state()
+            arrays |= {f"{name}/{_EARLY}/{key}": array for key, array in early.items()}
         known = {field: list(values) for field, values in self._known.items()}
         return arrays, {"told_before": self.told_before, "known": known, "outputs": outputs}
 
@@ -90,9 +107,9 @@ class Board:
         self.told_before = facts["told_before"]
         self._known = {field: list(values) for field, values in facts["known"].items()}
         for name, ledger in self.ledgers.items():
-            start = f"{name}/"
-            own = {key.removeprefix(start): arrays[key] for key in arrays if key.startswith(start)}
+            own = _below(arrays, f"{name}/")
             ledger.restore(own, facts["outputs"][name])
+            self.runoffs[name].restore(_below(own, f"{_EARLY}/"))
 
     def shown(self, sums: Mapping[str, Sums]) -> dict[str, Reading]:
         """Return the readings of sums, by name; one of too few examples is left out."""
@@ -115,9 +132,12 @@ class Board:
         places = [names.index(value) if value in known else len(known) for value in coded.values]
         return Coded(names, np.array(places, np.int64)[coded.codes])
 
-    def _read(self, ledger: Ledger) -> OutputReadings:
+    def _read(self, name: str) -> OutputReadings:
+        ledger, runoff, least = self.ledgers[name], self.runoffs[name], self.options.min_examples
         views = self.views(ledger)
         told = self.told_before
+        windows = {window_name(window): window for window in self.options.windows}
+        corrected, why_not = corrected_of(runoff, windows, told, least)
         return OutputReadings(
             views=views,
             reliability=reliability_of(ledger.life, self.options.bins) if LIFE in views else [],
@@ -126,17 +146,15 @@ class Board:
             ripe_before=None if told == BEGINNING else ledger.ripe_before(told),
             unserved=ledger.unserved,
             impossible=ledger.impossible,
+            maturity=maturity_of(runoff, ledger.newest, windows, told),
+            proxy=proxies_of(runoff, windows, told, least),
+            corrected=corrected,
+            uncorrected=why_not,
         )
 
 
-def window_name(window: Millis) -> str:
-    """Return a window as people write it: "15m", "24h", "7d"."""
-    if window == DAY:
-        return "24h"
-    for letter, unit in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND)):
-        if window % unit == 0:
-            return f"{window // unit}{letter}"
-    return f"{window}ms"
+def _below(arrays: Arrays, start: str) -> Arrays:
+    return {key.removeprefix(start): arrays[key] for key in arrays if key.startswith(start)}
 
 
 def _scored(outcomes: Outcomes, slices: Mapping[str, Coded], output: int, rows: Ints) -> Scored:

@@ -73,14 +73,20 @@ class Ledger:
         """`life`: how long after an exposure its label is told at the latest; `held`: count whole cohorts only."""
         self.unserved = self.impossible = 0
         self._sums, self._life, self._held, self._windows = sums, life, held, windows
-        self._width = _part(life)
+        self._width = part_of(life)
         self._cells: Cells = {}
         self._cohorts: dict[int, Cells] = {}
+        self._newest: dict[int | None, Millis] = {}  # by cohort held back, None: of what is counted
 
     @property
     def life(self) -> Sums:
         """The sums over everything counted."""
         return self._cells.get(_LIFE, self._sums.nothing())
+
+    @property
+    def newest(self) -> Millis | None:
+        """When the newest exposure that is counted was shown; None if none is."""
+        return self._newest.get(None)
 
     def window(self, window: Millis) -> Sums:
         """Return the sums over a window."""
@@ -107,7 +113,9 @@ class Ledger:
         moment = self._ripe(cohort) - 1 if self._held else scored.told
         ripe = (moment < told_before) | (not self._held)
         self._count(scored.take(ripe), moment[ripe], told_before)
+        self._shown(None, scored.time[ripe])
         for number, some in scored.take(~ripe).split(cohort[~ripe]):
+            self._shown(number, some.time)
             self._put(self._cohorts.setdefault(number, {}), some)
         self._release(told_before)
         self._forget(told_before)
@@ -117,15 +125,23 @@ class Ledger:
         everything = [(None, self._cells), *self._cohorts.items()]
         names = [[cohort, *cell] for cohort, cells in everything for cell in cells]
         arrays = pack([sums for _, cells in everything for sums in cells.values()])
-        return arrays, {"cells": names, "unserved": self.unserved, "impossible": self.impossible}
+        facts = {"cells": names, "unserved": self.unserved, "impossible": self.impossible}
+        return arrays, facts | {"newest": [[cohort, time] for cohort, time in self._newest.items()]}
 
     def restore(self, arrays: Arrays, facts: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
         self.unserved, self.impossible = facts["unserved"], facts["impossible"]
         self._cells, self._cohorts = {}, {}
+        self._newest = dict(facts["newest"])
         for (cohort, group, name), sums in zip(facts["cells"], unpack(arrays), strict=True):
             cells = self._cells if cohort is None else self._cohorts.setdefault(cohort, {})
             cells[Cell(group, name)] = sums
+
+    def _shown(self, cohort: int | None, time: Ints) -> None:
+        """Note the newest of these exposures. (n,)"""
+        if len(time):
+            newest = int(time.max())
+            self._newest[cohort] = max(self._newest.get(cohort, newest), newest)
 
     def _put(self, cells: Cells, scored: Scored) -> None:
         add(cells, _LIFE, self._of(scored))
@@ -143,8 +159,8 @@ class Ledger:
             return
         self._put(self._cells, scored)
         for window in self._windows:
-            part = moment // _part(window)
-            within = part >= _first_part(window, told_before)
+            part = moment // part_of(window)
+            within = part >= first_part(window, told_before)
             for number, some in scored.take(within).split(part[within]):
                 add(self._cells, Cell(_WINDOW + str(window), str(number)), self._of(some))
 
@@ -155,8 +171,9 @@ class Ledger:
             if ripe > told_before:
                 break
             cells = self._cohorts.pop(cohort)
+            self._shown(None, np.array([self._newest.pop(cohort)]))
             for window in self._windows:
-                number = (ripe - 1) // _part(window)
+                number = (ripe - 1) // part_of(window)
                 add(cells, Cell(_WINDOW + str(window), str(number)), cells[_LIFE])
             merge(self._cells, cells)
             merge_older(self._cells)
@@ -164,7 +181,7 @@ class Ledger:
     def _forget(self, told_before: Millis) -> None:
         """Drop the parts that left their window."""
         for window in self._windows:
-            first = _first_part(window, told_before)
+            first = first_part(window, told_before)
             group = _WINDOW + str(window)
             for cell in [cell for cell in self._cells if cell.group == group and int(cell.name) < first]:
                 del self._cells[cell]
@@ -177,9 +194,11 @@ class Ledger:
         return self._sums.of(scored.served, scored.truth)
 
 
-def _part(whole: Millis) -> Millis:
+def part_of(whole: Millis) -> Millis:
+    """Return the length of a part of a window."""
     return max(-(-whole // PARTS), 1)
 
 
-def _first_part(window: Millis, told_before: Millis) -> int:
-    return (told_before - 1) // _part(window) - PARTS + 1
+def first_part(window: Millis, told_before: Millis) -> int:
+    """Return the number of the first part that a window reaches back to."""
+    return (told_before - 1) // part_of(window) - PARTS + 1

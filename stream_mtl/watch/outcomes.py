@@ -1,4 +1,4 @@
-"""Outcomes: what served scores promised beside what became of it, as columns; from final rows only."""
+"""Outcomes: what served scores promised beside what became of it, as columns; and what is known of it before."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from stream_mtl.join.scores import PREFIX
 from stream_mtl.join.transitions import Transitions
 from stream_mtl.label.plan import Plan, narrow
 from stream_mtl.learn.outcomes import final_rows, final_truths
+from stream_mtl.watch.early import Early, early
 
 Ints = npt.NDArray[np.int64]  # (n,)
 Floats = npt.NDArray[np.float64]  # (n, outputs)
@@ -31,7 +32,10 @@ class Coded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Rows whose label is final for one output at least. Columns of `served` and `truth` are as `Plan.outputs`."""
+    """Rows whose label is final for one output at least, and `early`: what all rows say before it is.
+
+    Columns of `served` and `truth` are as `Plan.outputs`.
+    """
 
     told: Ints  # ms: when the label was told
     time: Ints  # ms: the exposure's time
@@ -40,6 +44,7 @@ class Outcomes:
     truth: Floats  # nan where it is not known, or not by this row
     impossible: Ints  # (outputs,) scores of known truth that are no probability, or no number
     slices: Mapping[str, Coded]  # by field
+    early: Mapping[str, Early]  # by output, over all rows of the batch
 
     def __len__(self) -> int:
         return len(self.told)
@@ -55,17 +60,21 @@ def outcomes(plan: Plan, transitions: Transitions, slices: Sequence[str] = ()) -
     truth = final_truths(plan, transitions, rows)
     known = ~np.isnan(truth).all(axis=1)
     rows, truth = rows[known], truth[known]
-    place = transitions.rows.column("row").to_numpy()[rows]
-    said = _served(plan, transitions.keys, place)
-    wrong = _impossible(plan, said) & ~np.isnan(truth)
+    everywhere = transitions.rows.column("row").to_numpy()
+    place = everywhere[rows]
+    said = _served(plan, transitions.keys, everywhere)
+    refused = _impossible(plan, said)
+    wrong = refused[rows] & ~np.isnan(truth)
+    said = np.where(refused, np.nan, said)
     return Outcomes(
         told=transitions.rows.column("told").to_numpy()[rows],
         time=transitions.rows.column("time").to_numpy()[rows],
         snapshot=_column(transitions.keys, SNAPSHOT, place, -1, pa.int64()),
-        served=np.where(wrong, np.nan, said),
+        served=said[rows],
         truth=truth,
         impossible=wrong.sum(axis=0),
         slices={field: _slice(transitions, field, place) for field in slices},
+        early=early(plan, transitions, said),
     )
 
 

@@ -37,8 +37,45 @@ class ReliabilityPoint(msgspec.Struct, frozen=True):
     observed: float  # mean
 
 
+class Maturity(msgspec.Struct, frozen=True):
+    """How mature the labels of one output are."""
+
+    waiting: int | None  # served exposures whose label is not final yet; None: the log does not tell of them
+    newest_age: Millis | None  # event time since the newest exposure that is counted was shown; None: none is
+    shares: dict[
+        str, float
+    ]  # by window: of the exposures whose clock started in it, those whose label is final
+
+
+class Proxy(msgspec.Struct, frozen=True, tag="proxy", tag_field="maturity"):
+    """Served scores beside the labels known by a horizon. NOT final: what comes later is missing, so it reads too high."""
+
+    horizon: Millis  # how long after the clock's start; of clocks of every age ("so far") their mean age
+    examples: int
+    predicted: float  # mean
+    known: float  # events known by then, as a share of the examples
+    calibration: float | None  # predicted / known
+
+
+class Corrected(msgspec.Struct, frozen=True, tag="corrected", tag_field="maturity"):
+    """An estimate of what the calibration will be once every label is in (`watch/corrected.py` has the formula)."""
+
+    examples: int
+    upto: Millis  # event time: what was told before it is known
+    calibration: float  # predicted / observed, expected of the final labels
+    low: float
+    high: float  # the interval of 95 %
+    standard_error: float  # of the calibration's logarithm
+    predicted: float  # mean
+    complete: float  # share of their events that should have come by now
+    delays: int  # events with a final label from which the delays are known
+
+
 class OutputReadings(msgspec.Struct, frozen=True):
-    """What is known of one output. A reading of too few examples is not there."""
+    """What is known of one output. A reading of too few examples is not there.
+
+    `views`, `reliability`, `snapshots` and `slices` are of final labels only; `proxy` and `corrected` are not.
+    """
 
     views: dict[str, Reading]  # "life", and by window: "1h", "24h"
     reliability: list[ReliabilityPoint]  # over the life, groups of about equally many examples
@@ -47,6 +84,10 @@ class OutputReadings(msgspec.Struct, frozen=True):
     ripe_before: Millis | None  # every exposure shown before it is counted; None: nothing was told yet
     unserved: int  # final labels of exposures for which no score was served
     impossible: int  # scores that were no probability, or no number
+    maturity: Maturity | None = None
+    proxy: dict[str, dict[str, Proxy]] = {}  # by horizon ("15m", "so far") and view
+    corrected: dict[str, Corrected] = {}  # by view: "waiting" (all that wait), and by window
+    uncorrected: str | None = None  # why there is no estimate of what waits
 
 
 class Readings(msgspec.Struct, frozen=True):

@@ -80,6 +80,16 @@ def lapse(time: Millis | None) -> str:
     return " ".join(part for part in parts[:2] if part)
 
 
+def window_name(window: Millis) -> str:
+    """Return a window as people write it: "15m", "24h", "7d"."""
+    if window == DAY:
+        return "24h"
+    for letter, unit in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND)):
+        if window and window % unit == 0:
+            return f"{window // unit}{letter}"
+    return f"{window}ms" if window else "0s"
+
+
 def at_utc(time: Millis) -> datetime:
     """Return an instant as a date and time; what is beyond the calendar stands at its edge."""
     try:

@@ -17,6 +17,7 @@ from stream_mtl.join.spec import ChainSpec
 from stream_mtl.label.plan import Plan, lives
 from stream_mtl.learn.checkpoint import read_checkpoint, write_checkpoint
 from stream_mtl.watch.board import Board, BoardOptions, window_name
+from stream_mtl.watch.course import courses
 from stream_mtl.watch.history import MEGABYTE, History, line_of
 from stream_mtl.watch.outcomes import outcomes
 
@@ -162,6 +163,7 @@ def _declaration(plan: Plan, chain: ChainSpec, options: BoardOptions) -> Mapping
     """Return what the sums depend on."""
     declared = {
         "outputs": lives(plan, chain),
+        "looks": {name: list(course.looks) for name, course in courses(plan, chain).items()},
         "windows": list(options.windows),
         "slices": list(options.slices),
         "max_slices": options.max_slices,

@@ -48,10 +48,19 @@ def serve(transitions: Transitions, columns: Mapping[str, pa.Array]) -> Transiti
     return replace(transitions, keys=keys)
 
 
-def world(count: int, seed: int, snapshots: int = 5, **drawn: Any) -> Transitions:
+def world(
+    count: int, seed: int, snapshots: int = 5, chain: ChainSpec | None = None, **drawn: Any
+) -> Transitions:
     """Draw exposures with what was served for them, and tell them all."""
     histories = lives(count, seed, **drawn)
-    return serve(tell(planned(PLAN), histories), scores(count, seed + 1, snapshots))
+    return serve(tell(chain or planned(PLAN), histories), scores(count, seed + 1, snapshots))
+
+
+def looking(**waits: Sequence[Millis]) -> ChainSpec:
+    """Return the chain of these tests with looks, by task."""
+    chain = planned(PLAN)
+    tasks = tuple(replace(task, waits=tuple(waits.get(task.name, ()))) for task in chain.tasks)
+    return replace(chain, tasks=tasks)
 
 
 def made(transitions: Transitions, slices: Sequence[str] = ()) -> Outcomes:
