@@ -76,30 +76,34 @@ _VALUE_CURVES = (
 def html(report: Report) -> str:
     """Return the page."""
     parts = (
-        _head(report),
-        _notes(report.notes),
+        head(report.title, report.subtitle, report.facts),
+        notes(report.notes),
         _quality(report.tasks),
         *map(_task, report.tasks),
         _accounts(report),
         "" if report.learning is None else _learning(report.learning),
         _snapshots(report),
-        _next_steps(report.next_steps),
+        next_steps(report.next_steps),
     )
+    return page(report.title, parts)
+
+
+def page(title: str, parts: Iterable[str]) -> str:
+    """Return a page that needs nothing else, of parts that are HTML."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(report.title)}</title>\n<style>{STYLE}{_PAGE_STYLE}</style></head>\n<body><main>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{_PAGE_STYLE}</style></head>\n<body><main>\n"
         + "\n".join(part for part in parts if part)
         + "\n</main></body></html>\n"
     )
 
 
-def _head(report: Report) -> str:
-    subtitle = f'<p class="quiet">{escape(report.subtitle)}</p>' if report.subtitle else ""
-    cards = "".join(map(_card, report.facts))
-    return f"<h1>{escape(report.title)}</h1>{subtitle}" + (
-        f'<div class="cards">{cards}</div>' if cards else ""
-    )
+def head(title: str, subtitle: str, facts: Sequence[Fact]) -> str:
+    """Return the title, and the headlines under it."""
+    under = f'<p class="quiet">{escape(subtitle)}</p>' if subtitle else ""
+    cards = "".join(map(_card, facts))
+    return f"<h1>{escape(title)}</h1>{under}" + (f'<div class="cards">{cards}</div>' if cards else "")
 
 
 def _card(fact: Fact) -> str:
@@ -107,14 +111,15 @@ def _card(fact: Fact) -> str:
     return f'<div class="card"><span>{escape(fact.label)}</span><b>{escape(fact.value)}</b>{note}</div>'
 
 
-def _notes(notes: Sequence[str]) -> str:
-    return f'<ul class="quiet">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
+def notes(texts: Sequence[str]) -> str:
+    """Return remarks as a list."""
+    return f'<ul class="quiet">{"".join(f"<li>{escape(text)}</li>" for text in texts)}</ul>' if texts else ""
 
 
 def _quality(tasks: Sequence[TaskReport]) -> str:
     if not tasks:
         return ""
-    tables = "".join(_table(table) for table in (label_table(tasks), value_table(tasks)) if table.rows)
+    tables = "".join(tabular(table) for table in (label_table(tasks), value_table(tasks)) if table.rows)
     terms = "; ".join(f"<b>{escape(name)}</b>: {escape(meaning)}" for name, meaning in _TERMS)
     return f'<h2>Was it right</h2>{tables}<p class="terms">{terms}.</p>'
 
@@ -123,7 +128,7 @@ def _task(task: TaskReport) -> str:
     charts = list(_charts(task))
     if not charts:
         return ""
-    return f'<h3>{escape(task.name)}</h3><p class="quiet">{escape(task.about)}</p>{_figures(charts)}'
+    return f'<h3>{escape(task.name)}</h3><p class="quiet">{escape(task.about)}</p>{figures(charts)}'
 
 
 def _charts(task: TaskReport) -> Iterator[str]:
@@ -144,7 +149,7 @@ def _accounts(report: Report) -> str:
     if not report.accounts:
         return ""
     says = "Every record that was read is in exactly one of these accounts."
-    return f'<h2>Accounts</h2><p class="quiet">{says}</p>{_table(accounts_table(report))}'
+    return f'<h2>Accounts</h2><p class="quiet">{says}</p>{tabular(accounts_table(report))}'
 
 
 def _learning(learning: Learning) -> str:
@@ -157,7 +162,7 @@ def _learning(learning: Learning) -> str:
         if points
     ]
     cards = "".join(map(_card, facts))
-    return f'<h2>Learning</h2><div class="cards">{cards}</div>{_figures(charts)}'
+    return f'<h2>Learning</h2><div class="cards">{cards}</div>{figures(charts)}'
 
 
 def _loss(name: str, points: Sequence[tuple[int, float]]) -> Series:
@@ -169,10 +174,11 @@ def _snapshots(report: Report) -> str:
         return ""
     left = len(report.snapshots) - SHOWN_SNAPSHOTS
     more = f'<p class="quiet">and {count(left)} before them.</p>' if left > 0 else ""
-    return f"<h2>Snapshots</h2>{_table(snapshots_table(report))}{more}"
+    return f"<h2>Snapshots</h2>{tabular(snapshots_table(report))}{more}"
 
 
-def _next_steps(steps: Sequence[NextStep]) -> str:
+def next_steps(steps: Sequence[NextStep]) -> str:
+    """Return what to do next, with the commands."""
     items = (
         f"<li>{escape(step.text)}" + (f"<pre>{escape(step.command)}</pre>" if step.command else "") + "</li>"
         for step in steps
@@ -180,12 +186,14 @@ def _next_steps(steps: Sequence[NextStep]) -> str:
     return f"<h2>Next steps</h2><ol>{''.join(items)}</ol>" if steps else ""
 
 
-def _figures(charts: Iterable[str]) -> str:
-    figures = "".join(f"<figure>{chart}</figure>" for chart in charts)
-    return f'<div class="charts">{figures}</div>' if figures else ""
+def figures(charts: Iterable[str]) -> str:
+    """Return charts beside each other."""
+    framed = "".join(f"<figure>{chart}</figure>" for chart in charts)
+    return f'<div class="charts">{framed}</div>' if framed else ""
 
 
-def _table(table: Table) -> str:
+def tabular(table: Table) -> str:
+    """Return a table."""
     heads = "".join(f"<th{_title(column.meaning)}>{escape(column.text)}</th>" for column in table.columns)
     rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
     return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
