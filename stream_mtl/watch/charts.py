@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,7 @@ STYLE = """
 .chart .grid { stroke: var(--line); stroke-width: 1; shape-rendering: crispEdges; }
 .chart .reference { stroke: var(--quiet); stroke-width: 1; stroke-dasharray: 4 3; }
 .chart .series { fill: none; stroke-width: 1.7; stroke-linejoin: round; stroke-linecap: round; }
+.chart .estimate { stroke-dasharray: 5 4; } .chart .proxy { stroke-width: 1.3; stroke-dasharray: 1.5 4; }
 .chart .band { stroke: none; opacity: .16; } .chart .whisker { stroke-width: 1.2; opacity: .55; }
 .chart .point { stroke: var(--paper); stroke-width: 1; } .chart .end { text-anchor: end; }
 .chart .middle { text-anchor: middle; }
@@ -45,6 +46,9 @@ class Series:
     x: Sequence[float]
     y: Sequence[float | None]
     band: Sequence[Span | None] = ()
+    hand: Literal["", "estimate", "proxy"] = (
+        ""  # how it is drawn: what is not final is broken, a proxy also grey
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ def decimate(series: Series, most: int = MOST_POINTS) -> Series:
     stretches = np.array_split(np.arange(len(series.x)), most // 2)
     keep = [place for stretch in stretches for place in _extremes(series, stretch.tolist())]
     band = [series.band[place] for place in keep] if series.band else ()
-    return Series(series.name, [series.x[k] for k in keep], [series.y[k] for k in keep], band)
+    return Series(series.name, [series.x[k] for k in keep], [series.y[k] for k in keep], band, series.hand)
 
 
 def averaged(series: Series, most: int = 150) -> Series:
@@ -163,8 +167,9 @@ def averaged(series: Series, most: int = 150) -> Series:
 
 
 def y_range(series: Sequence[Series], reference: float | None = None) -> Span:
-    """Return the range that shows the bulk: all values, unless a few of them would blow it up."""
-    values = np.sort([y for one in series for y in one.y if y is not None])
+    """Return the range that shows the bulk: all values but proxies, unless a few of them would blow it up."""
+    bulk = [one for one in series if one.hand != "proxy"] or series
+    values = np.sort([y for one in bulk for y in one.y if y is not None])
     low, high = float(values[0]), float(values[-1])
     least, most = np.quantile(values, (0.03, 0.97)).tolist()
     reach = (most - least) or abs(most) * 0.1 or 1.0
@@ -234,14 +239,16 @@ def _level(frame: Frame, y: float) -> str:
 
 
 def _draw(frame: Frame, series: Series, number_: int) -> Iterator[str]:
-    colour = f"var(--s{number_ % COLOURS})"
+    colour = _colour(series, number_)
     if series.band:
         yield from _draw_band(frame, series, colour)
     for run in _runs(series.y):
         points = [f"{_p(frame.across(series.x[i]))},{_p(frame.down(series.y[i] or 0.0))}" for i in run]
         if len(points) > 1:
-            yield f'<polyline class="series" stroke="{colour}" points="{" ".join(points)}"/>'
-    yield from _draw_points(frame, series, colour)
+            hand = f" {series.hand}" if series.hand else ""
+            yield f'<polyline class="series{hand}" stroke="{colour}" points="{" ".join(points)}"/>'
+    if not series.hand:
+        yield from _draw_points(frame, series, colour)
 
 
 def _draw_band(frame: Frame, series: Series, colour: str) -> Iterator[str]:
@@ -270,9 +277,17 @@ def _draw_points(frame: Frame, series: Series, colour: str) -> Iterator[str]:
 def _legend(frame: Frame, series: Sequence[Series]) -> Iterator[str]:
     x = frame.width - frame.right - sum(6.6 * len(one.name) + 24 for one in series)
     for i, one in enumerate(series):
-        yield f'<circle cx="{_p(x + 14)}" cy="14" r="4" fill="var(--s{i % COLOURS})"/>'
+        colour = _colour(one, i)
+        if one.hand:
+            yield f'<path class="series {one.hand}" stroke="{colour}" d="M{_p(x)} 14h19"/>'
+        else:
+            yield f'<circle cx="{_p(x + 14)}" cy="14" r="4" fill="{colour}"/>'
         yield f'<text x="{_p(x + 22)}" y="18">{escape(one.name)}</text>'
         x += 6.6 * len(one.name) + 24
+
+
+def _colour(series: Series, number_: int) -> str:
+    return "var(--quiet)" if series.hand == "proxy" else f"var(--s{number_ % COLOURS})"
 
 
 def _draw_dot(frame: Frame, dot: Dot, scale: Callable[[float], float], most: int) -> Iterator[str]:
