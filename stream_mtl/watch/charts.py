@@ -34,6 +34,8 @@ STYLE = """
 .chart .middle { text-anchor: middle; }
 """
 
+_HEAD, _ROW = 18, 17  # pixels: the base line of the title, and from row to row of names under it
+
 Ticks: TypeAlias = Callable[[float, float], list[Tick]]
 Span: TypeAlias = tuple[float, float]
 
@@ -105,11 +107,14 @@ def line_chart(
     if not series:
         return _empty(title)
     frame = Frame(_x_range(series), y_range(series, reference))
+    legend = _legend_rows(frame, title, series)
+    more = int(legend[-1].down - _HEAD) if legend else 0  # names that found no room beside the title
+    frame = replace(frame, top=frame.top + more, height=frame.height + more)
     parts = [
         *_axes(frame, ticks(*frame.x), number_ticks(*frame.y), _x_text(frame, x_label, ticks), y_label),
         *([] if reference is None else [_level(frame, reference)]),
         *(part for i, one in enumerate(series) for part in _draw(frame, one, i)),
-        *(_legend(frame, series) if len(series) > 1 else []),
+        *(part for row in legend for part in _legend(row)),
     ]
     return _svg(frame, title, parts)
 
@@ -274,16 +279,43 @@ def _draw_points(frame: Frame, series: Series, colour: str) -> Iterator[str]:
             yield f'<circle class="point" fill="{colour}" cx="{_p(across)}" cy="{_p(down)}" r="2.6">{title}</circle>'
 
 
-def _legend(frame: Frame, series: Sequence[Series]) -> Iterator[str]:
-    x = frame.width - frame.right - sum(6.6 * len(one.name) + 24 for one in series)
-    for i, one in enumerate(series):
+@dataclass(frozen=True, slots=True)
+class _LegendRow:
+    """Lines that are named beside each other, with their numbers."""
+
+    left: float
+    down: float
+    series: Sequence[tuple[int, Series]]
+
+
+def _legend_rows(frame: Frame, title: str, series: Sequence[Series]) -> list[_LegendRow]:
+    """Name the lines beside the title if there is room, else in rows under it; one line alone needs no name."""
+    named = list(enumerate(series)) if len(series) > 1 else []
+    room, whole = frame.width - frame.right, sum(map(_legend_width, named))
+    if whole <= room - 7.2 * len(title):
+        return [_LegendRow(room - whole, _HEAD, named)] if named else []
+    rows: list[list[tuple[int, Series]]] = [[]]
+    for one in named:
+        if rows[-1] and sum(map(_legend_width, [*rows[-1], one])) > room:
+            rows.append([])
+        rows[-1].append(one)
+    return [_LegendRow(-10, _HEAD + _ROW * place, row) for place, row in enumerate(rows, 1)]
+
+
+def _legend_width(one: tuple[int, Series]) -> float:
+    return 6.6 * len(one[1].name) + 24
+
+
+def _legend(row: _LegendRow) -> Iterator[str]:
+    x, y = row.left, row.down - 4
+    for i, one in row.series:
         colour = _colour(one, i)
         if one.hand:
-            yield f'<path class="series {one.hand}" stroke="{colour}" d="M{_p(x)} 14h19"/>'
+            yield f'<path class="series {one.hand}" stroke="{colour}" d="M{_p(x)} {_p(y)}h19"/>'
         else:
-            yield f'<circle cx="{_p(x + 14)}" cy="14" r="4" fill="{colour}"/>'
-        yield f'<text x="{_p(x + 22)}" y="18">{escape(one.name)}</text>'
-        x += 6.6 * len(one.name) + 24
+            yield f'<circle cx="{_p(x + 14)}" cy="{_p(y)}" r="4" fill="{colour}"/>'
+        yield f'<text x="{_p(x + 22)}" y="{_p(row.down)}">{escape(one.name)}</text>'
+        x += _legend_width((i, one))
 
 
 def _colour(series: Series, number_: int) -> str:
