@@ -48,8 +48,9 @@ def clicks(
     rate: float = 0.25,
     early: float = 0.4,
     sort: bool = False,
+    most: int = 30 * DAY,
 ) -> Clicks:
-    """Return clicks of `days`, of which about `rate` convert, `early` of them within minutes, later ones within 30 d."""
+    """Return clicks of `days`, of which about `rate` convert: `early` of these in minutes, the others by `most`."""
     random = np.random.default_rng(seed)
     click = random.integers(0, int(days * DAY), n)
     if sort:
@@ -60,7 +61,5 @@ def clicks(
     texts = [[f"{code:02x}ab{i}" if code else "" for i, code in enumerate(row)] for row in codes.tolist()]
     lean = np.where(codes[:, 0] % 2 == 0, 1.5, 0.5) * np.where(codes[:, 1] % 3 == 0, 1.4, 0.8)
     converts = random.random(n) < rate * lean
-    delay = np.where(
-        random.random(n) < early, random.integers(0, 1_000, n), random.integers(1_000, 30 * DAY, n)
-    )
+    delay = np.where(random.random(n) < early, random.integers(0, 1_000, n), random.integers(1_000, most, n))
     return Clicks(click, np.where(converts, click + delay, -1), integers, texts)
