@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from stream_mtl.clock import HOUR
-from stream_mtl.config.section import Count, Floats, Section
+from stream_mtl.config.section import Count, Floats, Section, Widths
 from stream_mtl.config.units import Duration
 from stream_mtl.config.values import (
     Choices,
@@ -156,6 +156,13 @@ class Task(Section):
         default=None,
         min_length=1,
         description="The tower that it reads; tasks that name the same one share it; absent: its own.",
+    )
+    parents: Names | None = Field(
+        default=None,
+        description='relation = "dbmtl": the tasks whose hidden features it reads; absent: the one it is given.',
+    )
+    relation_widths: Widths | None = Field(
+        default=None, description='relation = "dbmtl": widths of its layers there; absent: those of [model].'
     )
 
 

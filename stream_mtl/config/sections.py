@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from stream_mtl.clock import DAY, HOUR, MINUTE, SECOND
 from stream_mtl.config.declarations import AnyFeature, Chain, Event, Task
-from stream_mtl.config.section import Count, Rate, Section, Widths
+from stream_mtl.config.section import Count, Counts, LevelWidths, Rate, Section, Widths
 from stream_mtl.config.units import Duration, Size
 from stream_mtl.config.values import FolderOrTopic, Listed, Names, PathInFolder, Secret, SecretPath, TopicName
 
@@ -19,18 +19,49 @@ MetricsPort: TypeAlias = Annotated[
 
 
 class Model(Section):
-    """The shape of the model: sharing, towers, relation."""
+    """The shape of the model: bottom, sharing, towers, relation."""
 
-    name: Literal["logistic", "shared_bottom"] = Field(
+    name: Literal["logistic", "shared_bottom", "mmoe", "cgc", "ple"] = Field(
         default="shared_bottom", description="How the tasks share what is learned; logistic has no layers."
     )
-    relation: Literal["independent", "esmm"] = Field(
+    relation: Literal["independent", "esmm", "dbmtl", "gmsl", "aitm"] = Field(
         default="independent", description="How one task's output enters another's."
     )
-    bottom: Widths = Field(
-        default=(64, 32), description="Widths of the shared layers; []: towers read the input."
+    interaction: Literal["none", "deepfm", "dcn", "dcn_v2"] = Field(
+        default="none", description="What the bottom makes of the features besides its layers."
+    )
+    bottom: Widths | None = Field(
+        default=None,
+        description="Widths of the bottom; []: the input itself; absent: [64, 32], under experts [].",
     )
     towers: Widths = Field(default=(32,), description="Widths of each tower's own layers.")
+    crosses: Count = Field(default=2, description="dcn, dcn_v2: cross layers.")
+    experts: Count = Field(default=4, description="mmoe: experts.")
+    own_experts: Counts = Field(
+        default=(2,), description="cgc, ple: experts of each task; a list: one number for each level."
+    )
+    shared_experts: Counts = Field(
+        default=(2,), description="cgc, ple: experts of all tasks; a list: one number for each level."
+    )
+    expert: LevelWidths = Field(
+        default=((64, 32),), description="Widths of each expert; a list of lists: for each level."
+    )
+    shared_expert: LevelWidths | None = Field(
+        default=None, description="cgc, ple: widths of each expert of all tasks; absent: as `expert`."
+    )
+    levels: Count = Field(default=2, description="ple: levels.")
+    gate: Widths = Field(default=(), description="Widths of each gate's hidden layers.")
+    relation_widths: Widths = Field(
+        default=(32,),
+        description="dbmtl, aitm: widths of each task's layers there; gmsl: the width of the state.",
+    )
+    conditional: Literal["none", "clicks", "ips", "dr"] = Field(
+        default="none", description="esmm: a loss on the conditional probability; ips and dr are ESCM2's."
+    )
+    conditional_weight: float = Field(default=1.0, ge=0, description="Its weight.")
+    calibrator: float = Field(
+        default=0.6, ge=0, description="aitm: weight of the loss of a later event likelier than an earlier."
+    )
     norm: Literal["layer", "batch", "none"] = Field(
         default="layer", description="Normalisation in each layer."
     )

@@ -91,6 +91,15 @@ def _list(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _each(value: object) -> object:
+    listed = isinstance(value, list) and len(value) > 0 and all(isinstance(one, list) for one in value)
+    return tuple(value) if listed and isinstance(value, list) else _once(value)
+
+
+def _once(value: object) -> object:
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _inside_folder(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str | Path) or not str(value):
         raise ValueError('must be a path; write a text, like "snapshots"')
@@ -179,6 +188,12 @@ Names: TypeAlias = Annotated[
 
 Listed = BeforeValidator(_list)
 """Makes the arrays of TOML tuples."""
+
+Several = BeforeValidator(_several)
+"""Makes one value a tuple too."""
+
+SeveralLists = BeforeValidator(_each)
+"""Makes an array of arrays a tuple, and one array the only one of a tuple."""
 
 PathInFolder: TypeAlias = Annotated[
     Path,

@@ -129,6 +129,12 @@ class FeatureSpec:
         return sum(table.width for table in self.tables) + len(self.number_columns)
 
     @property
+    def dims(self) -> tuple[int, ...]:
+        """The widths of the embedded features, in the order of the model's input."""
+        counts = ((table.dim, len(table.column_owners) + len(table.bags)) for table in self.tables)
+        return tuple(dim for dim, count in counts for _ in range(count))
+
+    @property
     def standardised(self) -> npt.NDArray[np.bool_]:
         """Which number columns are scaled as the stream goes. (number columns,)"""
         features = [self.features[name] for name in self.number_columns]

@@ -1,58 +1,66 @@
-"""Tasks that do not depend on each other: one logit from each one's tower."""
+"""Tasks that do not depend on each other: a head over each one's tower."""
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Generator, Tensor
 
 from stream_mtl.join.spec import TaskSpec
 from stream_mtl.learn.layers import Block, Heads
+from stream_mtl.learn.relation import Ends, Logits, named
+from stream_mtl.learn.sharing import ModelOptions
 
 
-class Relation(Protocol):
-    """How the outputs of towers, (B, towers, width), become logits, by lesson, (B,) each.
-
-    A `Block`; `blocks` says which tower each task reads, `starts` what each one's output is at first.
-    """
-
-    def __init__(
-        self,
-        tasks: Sequence[TaskSpec],
-        blocks: Sequence[int],
-        width: int,
-        starts: Sequence[float],
-        generator: Generator,
-    ) -> None: ...
-
-    @staticmethod
-    def joint(tasks: Sequence[TaskSpec]) -> tuple[str, ...]:
-        """Return the tasks that it teaches over all exposures, as a product along their chain."""
-
-    def bind(self) -> Callable[[Tensor], dict[str, Tensor]]:
-        """Return what gives a logit (or the prediction of a value) for every task, and for every joint lesson."""
-
-
-class Independent(Block):
-    """One head a task."""
-
-    def __init__(
-        self,
-        tasks: Sequence[TaskSpec],
-        blocks: Sequence[int],
-        width: int,
-        starts: Sequence[float],
-        generator: Generator,
-    ) -> None:
-        super().__init__()
-        self.names = [task.name for task in tasks]
-        self.heads = Heads(blocks, width, starts, generator)
+class Unrelated(Block):
+    """A base for relations that teach no products and add nothing to losses."""
 
     @staticmethod
     def joint(tasks: Sequence[TaskSpec]) -> tuple[str, ...]:
         """Return no task."""
         return ()
 
+    @staticmethod
+    def apart(tasks: Sequence[TaskSpec], options: ModelOptions) -> tuple[str, ...]:
+        """Return no task."""
+        return ()
+
+    @staticmethod
+    def besides(tasks: Sequence[TaskSpec], options: ModelOptions) -> tuple[str, ...]:
+        """Return nothing."""
+        return ()
+
+    @staticmethod
+    def reading(tasks: Sequence[TaskSpec], options: ModelOptions) -> Mapping[str, tuple[str, ...]]:
+        """Return nothing for any task."""
+        return {task.name: () for task in tasks}
+
+    def teach(self, losses: Mapping[str, Tensor], logits: Logits) -> dict[str, Tensor]:
+        """Return the losses as they are."""
+        return dict(losses)
+
+
+class TaskHeads(Heads):
+    """A linear head for each of some names: (B, K, width) to its numbers. `blocks` are what they read."""
+
+    def __init__(self, ends: Ends, names: Sequence[str], blocks: Sequence[int], generator: Generator) -> None:
+        sizes = [ends.size(name) for name in names]
+        rows = [(name, block) for name, block, n in zip(names, blocks, sizes, strict=True) for _ in range(n)]
+        starts = [ends.starts.get(name, 0.0) for name, _ in rows]
+        super().__init__([block for _, block in rows], ends.width, starts, generator)
+        self._named = named(names, sizes)
+
+    def bind(self) -> Callable[[Tensor], dict[str, Tensor]]:
+        """x to the numbers of each name."""
+        heads, cut = super().bind(), self._named
+        return lambda x: cut(heads(x))
+
+
+class Independent(Unrelated):
+    """One head a task."""
+
+    def __init__(self, ends: Ends, generator: Generator) -> None:
+        super().__init__()
+        self.heads = TaskHeads(ends, ends.names, ends.reads, generator)
+
     def bind(self) -> Callable[[Tensor], dict[str, Tensor]]:
         """The outputs of towers to the tasks' logits."""
-        names, heads = self.names, self.heads.bind()
-        return lambda towers: dict(zip(names, heads(towers).unbind(1), strict=True))
+        return self.heads.bind()

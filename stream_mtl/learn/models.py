@@ -1,7 +1,8 @@
-"""Models from a table of choices: how tasks share (MODELS), and how one's output enters another's (RELATIONS).
+"""Models from a table of choices, one for each part.
 
-    input -> sharing -> towers -> relation, with a head for every output
-                 |-> towers of auxiliary logits, for delayed-feedback methods that need them
+    input -> bottom -> sharing -> towers -> relation, with a head for every output
+     (INTERACTIONS)    (MODELS)             (RELATIONS)
+                           |-> towers of auxiliary logits, for delayed-feedback methods that need them
 
 Every model returns logits; probabilities are made outside.
 """
@@ -15,8 +16,13 @@ from torch import Generator, Tensor, nn
 from stream_mtl.errors import ConfigError
 from stream_mtl.join.spec import TaskSpec
 from stream_mtl.label.base import Auxiliary
+from stream_mtl.learn.aitm import Aitm
+from stream_mtl.learn.bottom import INTERACTIONS, Layout
+from stream_mtl.learn.dbmtl import Dbmtl
+from stream_mtl.learn.escm2 import CONDITIONALS
 from stream_mtl.learn.esmm import Esmm
-from stream_mtl.learn.independent import Independent, Relation
+from stream_mtl.learn.gmsl import Gmsl
+from stream_mtl.learn.independent import Independent
 from stream_mtl.learn.layers import (
     ACTIVATIONS,
     NORMS,
@@ -29,18 +35,27 @@ from stream_mtl.learn.layers import (
     bound,
 )
 from stream_mtl.learn.logistic import logistic
+from stream_mtl.learn.mmoe import Mmoe, mmoe
+from stream_mtl.learn.ple import Ple, cgc, ple
+from stream_mtl.learn.relation import Ends, Relation
 from stream_mtl.learn.shared_bottom import shared_bottom
-from stream_mtl.learn.sharing import PRIOR, Body, ModelOptions
+from stream_mtl.learn.sharing import PRIOR, Body, ModelOptions, Over
 
-MODELS: Mapping[str, Callable[[int, int, ModelOptions, Generator], Body]] = {
+MODELS: Mapping[str, Callable[[Layout, int, ModelOptions, Generator], Body]] = {
     "logistic": logistic,
     "shared_bottom": shared_bottom,
+    "mmoe": mmoe,
+    "cgc": cgc,
+    "ple": ple,
 }
-"""How the tasks share what is learned: (input width, number of towers, options, generator) to a body."""
+"""How the tasks share what is learned: (input, number of towers, options, generator) to a body."""
 
 RELATIONS: Mapping[str, type[Relation]] = {
     "independent": Independent,
     "esmm": Esmm,
+    "dbmtl": Dbmtl,
+    "gmsl": Gmsl,
+    "aitm": Aitm,
 }
 """How the tasks' outputs depend on each other."""
 
@@ -66,21 +81,26 @@ class MultiTaskModel(Block):
         options: ModelOptions,
         auxiliary: Auxiliaries | None = None,
         seed: int = 0,
+        fields: Sequence[int] = (),
     ) -> None:
-        """Build a model of `width` inputs. Its weights depend on the arguments alone. Raises ConfigError."""
+        """Build a model of `width` inputs, of which the first are embeddings, as wide as `fields` says.
+
+        Its weights depend on the arguments alone. Raises ConfigError.
+        """
         super().__init__()
         _check(options, tasks)
         generator = Generator().manual_seed(seed % 2**63)
-        names = list(dict.fromkeys(options.outputs.get(task.name, task.name) for task in tasks))
-        blocks = [names.index(options.outputs.get(task.name, task.name)) for task in tasks]
-        tower_of = dict(zip((task.name for task in tasks), blocks, strict=True))
-        body = MODELS[options.name](width, len(names), options, generator)
+        related = RELATIONS[options.relation]
+        tower_of = _towers(tasks, options, related.besides(tasks, options))
+        towers = len(set(tower_of.values()))
+        body = MODELS[options.name](Layout(width, tuple(fields)), towers, options, generator)
         layers = options.layers
         self.sharing = body.sharing
-        self.towers = Stack(len(names), body.width, body.towers, layers, generator)
-        starts = [_start(task, options) for task in tasks]
-        self.relation = RELATIONS[options.relation](tasks, blocks, self.towers.width, starts, generator)
-        self.joint = self.relation.joint(tasks)
+        self.towers = Stack(towers, body.width, body.towers, layers, generator)
+        starts = {task.name: _start(task, options) for task in tasks}
+        ends = Ends(tasks, tower_of, self.towers.width, starts, options)
+        self.relation = related(ends, generator)
+        self.joint = related.joint(tasks)
         self.auxiliary = nn.ModuleList(
             _Auxiliary(some, tower_of, body, layers, generator)
             for apart in (False, True)
@@ -112,6 +132,16 @@ class MultiTaskModel(Block):
             dropout.step = step
         for norm in self._norms:
             norm.counted = counted
+
+    def shares(self, x: Tensor) -> list[Tensor]:
+        """Return, level by level, the share of each expert in what each tower reads: (B, towers, experts) each.
+
+        Of a model without gates, nothing.
+        """
+        over = self.sharing
+        if not isinstance(over, Over) or not isinstance(over.experts, Mmoe | Ple):
+            return []
+        return over.experts.shares(over.bottom(x))
 
 
 class _Auxiliary(Block):
@@ -153,6 +183,14 @@ class _Auxiliary(Block):
         return answer
 
 
+def _towers(tasks: Sequence[TaskSpec], options: ModelOptions, besides: Sequence[str]) -> dict[str, int]:
+    """Return the tower of every task, and of what else the relation wants one for."""
+    wanted = {task.name: options.outputs.get(task.name, task.name) for task in tasks}
+    wanted |= {name: name for name in besides}
+    names = list(dict.fromkeys(wanted.values()))
+    return {name: names.index(tower) for name, tower in wanted.items()}
+
+
 def _start(task: TaskSpec, options: ModelOptions) -> float:
     """Return what a task's output is before anything was learned: the logit of its prior, of a value 0."""
     return 0.0 if task.regression else _logit(options.priors.get(task.name, PRIOR))
@@ -170,11 +208,20 @@ def _check(options: ModelOptions, tasks: Sequence[TaskSpec]) -> None:
     choices: Sequence[tuple[str, str, Mapping[str, object]]] = (
         ("model", options.name, MODELS),
         ("relation", options.relation, RELATIONS),
+        ("interaction", options.interaction, INTERACTIONS),
+        ("conditional", options.conditional, CONDITIONALS),
         ("norm", options.norm, NORMS),
         ("activation", options.activation, ACTIVATIONS),
     )
     for what, chosen, table in choices:
         if chosen not in table:
             raise ConfigError(f'there is no {what} "{chosen}"; choose one of {", ".join(table)}')
-    if unknown := options.outputs.keys() - {task.name for task in tasks}:
-        raise ConfigError(f"outputs of towers: there is no task {', '.join(sorted(unknown))}")
+    if options.conditional != "none" and options.relation != "esmm":
+        raise ConfigError('model.conditional: is for relation = "esmm"; drop it')
+    names = {task.name for task in tasks}
+    for where in ("outputs", "parents", "relations"):
+        if unknown := getattr(options, where).keys() - names:
+            raise ConfigError(f"{_WHERE[where]}: there is no task {', '.join(sorted(unknown))}")
+
+
+_WHERE = {"outputs": "outputs of towers", "parents": "parents", "relations": "widths of relations"}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from stream_mtl.clock import Millis
@@ -84,7 +84,14 @@ class Recipe:
 
     def build(self) -> MultiTaskModel:
         """Return a new model; equal recipes give equal weights."""
-        return MultiTaskModel(self.features.width, self.tasks, self.model, self.auxiliary, self.learn.seed)
+        return MultiTaskModel(
+            self.features.width,
+            self.tasks,
+            self.model,
+            self.auxiliary,
+            self.learn.seed,
+            self.features.dims,
+        )
 
     @property
     def auxiliary(self) -> Mapping[str, tuple[Auxiliary, ...]]:
@@ -116,7 +123,7 @@ class Recipe:
             "features": self.features.fingerprint(),
             "tasks": repr([replace(task, waits=()) for task in self.tasks]),
             "methods": repr(sorted((name, repr(method)) for name, method in self.plan.methods.items())),
-            "model": repr(sorted(asdict(self.model).items())),
+            "model": self.model.fingerprint(),
             "seed": repr(self.learn.seed),
         }
 

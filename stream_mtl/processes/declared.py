@@ -24,6 +24,9 @@ from stream_mtl.label.plan import Plan, products
 _JOINT: Mapping[str, Callable[[Sequence[TaskSpec]], tuple[str, ...]]] = {
     "independent": lambda tasks: (),
     "esmm": products,
+    "dbmtl": lambda tasks: (),
+    "gmsl": lambda tasks: (),
+    "aitm": products,
 }
 """Per relation, the tasks that are taught over all exposures: what the join must know of the model, and no more."""
 

@@ -50,7 +50,10 @@ _FEATURES: Mapping[str, Callable[..., Feature]] = {
 def _model(config: Config) -> ModelOptions:
     towers = {name: task.tower for name, task in config.tasks.items() if task.tower is not None}
     priors = {name: task.prior for name, task in config.tasks.items()}
-    return ModelOptions(**config.model.model_dump(), outputs=towers, priors=priors)
+    relations = {n: t.relation_widths for n, t in config.tasks.items() if t.relation_widths is not None}
+    parents = {name: task.parents for name, task in config.tasks.items() if task.parents is not None}
+    shape = config.model.model_dump()
+    return ModelOptions(**shape, outputs=towers, priors=priors, relations=relations, parents=parents)
 
 
 def _learn(config: Config) -> LearnOptions:

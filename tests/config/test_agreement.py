@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from stream_mtl.config import declarations, sections
 from stream_mtl.learn import features
 from stream_mtl.learn.balance import BALANCES
+from stream_mtl.learn.bottom import INTERACTIONS
+from stream_mtl.learn.escm2 import CONDITIONALS
 from stream_mtl.learn.inputs import POOLINGS
 from stream_mtl.learn.layers import ACTIVATIONS, NORMS
 from stream_mtl.learn.losses import DENOMINATORS, TRANSFORMS, VALUE_LOSSES
@@ -28,6 +30,8 @@ NAMES_IN_LEARN = {"learning_rate": "rate", "embedding_learning_rate": "row_rate"
     [
         (sections.Model, "name", MODELS),
         (sections.Model, "relation", RELATIONS),
+        (sections.Model, "interaction", INTERACTIONS),
+        (sections.Model, "conditional", CONDITIONALS),
         (sections.Model, "norm", NORMS),
         (sections.Model, "activation", ACTIVATIONS),
         (sections.Learn, "denominator", DENOMINATORS),
@@ -49,7 +53,7 @@ def test_the_choices_of_a_key_are_what_there_is(
     [
         # Weights, how values are learned, towers and priors stand at each task.
         (sections.Learn, LearnOptions, {"weights", "values"}),
-        (sections.Model, ModelOptions, {"outputs", "priors"}),
+        (sections.Model, ModelOptions, {"outputs", "priors", "relations", "parents", "sizes"}),
         (declarations.Task, ValueOptions, set()),
         (declarations.Categorical, features.Categorical, set()),
         (declarations.Sequence, features.Sequence, set()),
