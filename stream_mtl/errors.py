@@ -11,9 +11,10 @@
     |  '- PositionOutOfRange  the log does not hold the position that the state asks for
     |- Fenced                 another owner has taken over; this process must stop
     '- Unavailable            a service or disk does not answer; trying again can help
+       '- NotWritten          a disk takes no more: nothing was written, the same may be written again
 
-Exit codes: 1 any other, 2 ConfigError, 3 DataError, 4 StateError, 5 Fenced, 6 Unavailable; 7 (`HUNG`) is no error but
-the watchdog's: a call hung, every thread's stack is on stderr, and nothing was cleaned up.
+Exit codes: 1 any other, 2 ConfigError, 3 DataError, 4 StateError, 5 Fenced, 6 Unavailable, 8 PositionOutOfRange; 7
+(`HUNG`) is no error but the watchdog's: a call hung, every thread's stack is on stderr, and nothing was cleaned up.
 
 A message says what, where, and what to do. Bad *data* is not here: it is a value (`Malformed`), counted and kept.
 """
@@ -68,6 +69,8 @@ class FingerprintMismatch(StateError):
 class PositionOutOfRange(StateError):
     """The log does not reach back, or does not reach forward, to the wanted position."""
 
+    exit_code = 8
+
 
 class Fenced(StreamMtlError):
     """A newer owner has taken over."""
@@ -80,3 +83,7 @@ class Unavailable(StreamMtlError):
 
     exit_code = 6
     retriable = True
+
+
+class NotWritten(Unavailable):
+    """A disk does not take it. Nothing of it counts as written, and whoever wanted it may write the same again."""

@@ -23,7 +23,7 @@ from stream_mtl.errors import StreamMtlError, Unavailable
 
 EPILOG = (
     "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, "
-    "3 bad input, 4 bad state, 5 fenced, 6 unavailable."
+    "3 bad input, 4 bad state, 5 fenced, 6 unavailable, 7 hung, 8 the log has lost what comes next."
 )
 
 

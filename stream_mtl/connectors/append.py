@@ -1,12 +1,14 @@
 """Sinks that append to numbered files; a file gets its name when it is whole, so a follower sees no less."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from stream_mtl.connectors.containers import block, header, marker, parse_blocks, parse_header
 from stream_mtl.connectors.lines import LONGEST
 from stream_mtl.connectors.numbered import ROLL, NumberedFiles
+from stream_mtl.errors import NotWritten
 
-HOLD = 8 << 20  # bytes held back at most; then they are flushed
+HOLD = 8 << 20  # bytes held back at most, unless the disk refuses them; then they are flushed
 
 
 class JsonLinesSink:
@@ -16,19 +18,23 @@ class JsonLinesSink:
         self._files = NumberedFiles(folder, ".jsonl", roll, b"", whole_lines)
         self._held: list[bytes] = []
         self._size = 0
+        self._waits = False  # for a flush: the disk has refused what is held
 
     def add(self, value: bytes, key: bytes | None = None) -> None:
         """Take one JSON value; line breaks between its tokens become spaces."""
         self._held.append(value.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n")
         self._size += len(value)
-        if self._size >= HOLD:
-            self.flush()
+        if self._size >= HOLD and not self._waits:
+            with suppress(NotWritten):  # `flush` will say so
+                self.flush()
 
     def flush(self) -> None:
-        """Make what was added durable. Raises Unavailable; it stays held then, so try again."""
+        """Make what was added durable. Raises NotWritten; it stays held then, so try again."""
         if self._held:
+            self._waits = True
             self._files.append(b"".join(self._held))
             self._held, self._size = [], 0
+        self._waits = False
 
     def close(self) -> None:
         """Flush, and give the file its name."""
@@ -53,6 +59,7 @@ class AvroContainerSink:
         self._rows: list[bytes] = []  # of the block that is being filled
         self._size = 0  # of those rows
         self._blocks: list[bytes] = []
+        self._waits = False  # for a flush: the disk has refused what is held
 
     def add(self, value: bytes, key: bytes | None = None) -> None:
         """Take one row, encoded by the sink's schema and nothing else; the key is not kept."""
@@ -60,15 +67,18 @@ class AvroContainerSink:
         self._size += len(value)
         if self._size >= self._fill:
             self._pack()
-            if sum(map(len, self._blocks)) >= HOLD:
-                self.flush()
+            if not self._waits and sum(map(len, self._blocks)) >= HOLD:
+                with suppress(NotWritten):  # `flush` will say so
+                    self.flush()
 
     def flush(self) -> None:
-        """Make what was added durable. Raises Unavailable; it stays held then, so try again."""
+        """Make what was added durable. Raises NotWritten; it stays held then, so try again."""
         self._pack()
         if self._blocks:
+            self._waits = True
             self._files.append(b"".join(self._blocks))
             self._blocks = []
+        self._waits = False
 
     def close(self) -> None:
         """Flush, and give the file its name."""

@@ -34,7 +34,7 @@ from stream_mtl.connectors.backlog import Backlog
 from stream_mtl.connectors.base import Positions, Unreadable
 from stream_mtl.connectors.courier import Courier, Header
 from stream_mtl.connectors.glance import Glance
-from stream_mtl.connectors.kafka_reader import KafkaReader, Place, Topic
+from stream_mtl.connectors.kafka_reader import LOST, KafkaReader, Place, Topic
 from stream_mtl.connectors.kafka_writer import KafkaPartitionLog, KafkaSink
 from stream_mtl.connectors.partition import Bytes
 from stream_mtl.connectors.recordbatch import Batch, chunk, nothing, parse
@@ -456,7 +456,7 @@ class _Intake:
                 where = f"broker ends at {ends[place]}"
             else:
                 continue
-            return f"{topic}: log truncated at partition {partition}: have offset {have}, {where}"
+            return f"{topic}: log truncated at partition {partition}: have offset {have}, {where}; {LOST}"
         return "log truncated: the broker has lost records that were read"
 
     def _replace(self, error: Exception) -> None:

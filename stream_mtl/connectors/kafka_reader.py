@@ -14,6 +14,9 @@ Place: TypeAlias = tuple[str, int]
 """A topic and one of its partitions."""
 
 PATIENCE: Final = 5  # ms that a poll waits where records may come
+LOST: Final = "the broker has dropped or lost what comes next: put it back, or join anew under another join.path and join.state"
+"""What to do about it."""
+
 _SURE: Final = 1_000  # ms that it waits where they are known to be there
 _LOW = CAPACITY // 4  # bytes at hand, below which more is fetched
 
@@ -127,7 +130,7 @@ class KafkaSource:
             if not begins[place] <= position <= ends[place]:
                 raise PositionOutOfRange(
                     f"{self.name}, partition {number}: holds positions {begins[place]} to {ends[place]}, "
-                    f"asked for {position}"
+                    f"asked for {position}; {LOST}"
                 )
             self._intake.seek(place, position)
 

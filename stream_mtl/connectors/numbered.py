@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from stream_mtl.durable import sync_folder
-from stream_mtl.errors import Unavailable
+from stream_mtl.errors import NotWritten, Unavailable
 
 ROLL: Final = 64 << 20  # bytes, at which a file is whole
 
@@ -39,7 +39,7 @@ class NumberedFiles:
             raise Unavailable(f"{folder}: cannot be written to: {error}") from error
 
     def append(self, data: bytes) -> None:
-        """Write and fsync. Raises Unavailable: nothing of `data` counts as written then."""
+        """Write and fsync. Raises NotWritten: nothing of `data` counts as written then."""
         try:
             if self._file is None:
                 self._file = self._open()
@@ -48,7 +48,7 @@ class NumberedFiles:
             os.fsync(self._file.fileno())
         except OSError as error:
             self._abandon()
-            raise Unavailable(f"{self._folder}: cannot be written to: {error}") from error
+            raise NotWritten(f"{self._folder}: cannot be written to: {error}") from error
         self._durable += len(data)
         if self._durable >= self._roll:
             self.close()
@@ -63,7 +63,7 @@ class NumberedFiles:
         except OSError as error:
             raise Unavailable(f"{self._path()}: cannot be renamed: {error}") from error
         finally:
-            self._file = None
+            self._file, self._durable = None, 0
             self._number += 1
 
     def _path(self) -> Path:

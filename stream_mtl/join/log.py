@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from stream_mtl.durable import sync_folder, write_synced
-from stream_mtl.errors import BlockCorrupt, FingerprintMismatch, StateError
+from stream_mtl.durable import BESIDE, replace_file, sync_folder, write_synced
+from stream_mtl.errors import BlockCorrupt, FingerprintMismatch, NotWritten, StateError
 from stream_mtl.failpoints import reach
 from stream_mtl.join.block import Header, decode, decode_header, encode
 from stream_mtl.join.transitions import Transitions
@@ -35,7 +35,10 @@ class TransitionLog(Protocol):
         ...
 
     def append(self, header: Header, transitions: Transitions) -> None:
-        """Make a block durable. Its number must be the next one. Raises Unavailable if it cannot be."""
+        """Make a block durable. Its number must be the next one.
+
+        Raises Unavailable if it cannot be; NotWritten where the same block may be appended again.
+        """
         ...
 
     def last(self) -> Header | None:
@@ -166,22 +169,37 @@ class FileLog(Numbered):
         if path.is_file():
             refuse_other(str(self.folder), msgspec.json.decode(path.read_bytes()), plain(declaration))
             return
-        beside = path.with_suffix(".tmp")
-        beside.write_bytes(msgspec.json.format(msgspec.json.encode(declaration)))
-        beside.rename(path)
+        with self._written(path):
+            replace_file(path, msgspec.json.format(msgspec.json.encode(declaration)), self._sync)
 
     def append(self, header: Header, transitions: Transitions) -> None:
-        """Write the block: 1 beside, 2 sync, 3 rename, 4 sync the folder."""
+        """Write the block: 1 beside, 2 sync, 3 rename, 4 sync the folder. Raises NotWritten.
+
+        A block that has its name when the folder cannot be synced stays: others may have read it.
+        """
         _expect(header.block, self._next)
         path = self._path(header.block)
-        write_synced(path.with_suffix(".tmp"), encode(header, transitions), self._sync)
-        reach("log.beside")
-        path.with_suffix(".tmp").rename(path)
-        reach("log.renamed")
-        if self._sync:
-            sync_folder(self.folder)
-            self._let_go(header.block - _CACHED)
+        beside = path.with_name(path.name + BESIDE)
+        with self._written(path):
+            write_synced(beside, encode(header, transitions), self._sync)
+            reach("log.beside")
+            beside.rename(path)
+            reach("log.renamed")
+            if self._sync:
+                sync_folder(self.folder)
         self._next += 1
+        if self._sync:
+            self._let_go(header.block - _CACHED)
+
+    @contextmanager
+    def _written(self, path: Path) -> Iterator[None]:
+        """Leave nothing half-written behind. After an fsync that failed, a file must not be synced again."""
+        try:
+            yield
+        except OSError as error:
+            with suppress(OSError):
+                path.with_name(path.name + BESIDE).unlink(missing_ok=True)
+            raise NotWritten(f"{path} cannot be written: {error}; it is tried again") from error
 
     def _let_go(self, block: int) -> None:
         """Let the kernel forget an older block, which is on the disk, so that its pages serve for new ones.
@@ -191,7 +209,7 @@ class FileLog(Numbered):
         """
         if block < 0 or not hasattr(os, "posix_fadvise"):
             return
-        with suppress(FileNotFoundError), self._path(block).open("rb") as file:
+        with suppress(OSError), self._path(block).open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def last(self) -> Header | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ import msgspec
 import pyarrow as pa
 
 from stream_mtl.durable import replace_file, write_synced
+from stream_mtl.errors import NotWritten
 from stream_mtl.failpoints import reach
 from stream_mtl.join.parts import stream_parts
 
@@ -27,7 +29,7 @@ class StateStore(Protocol):
     """Keeps the newest checkpoints of one joiner partition."""
 
     def save(self, state: State) -> None:
-        """Keep a checkpoint: whole or not at all."""
+        """Keep a checkpoint: whole or not at all. Raises NotWritten: those before stand."""
         ...
 
     def load(self) -> list[State]:
@@ -49,6 +51,27 @@ class MemoryStore:
     def load(self) -> list[State]:
         """Return the last two."""
         return list(self._states)
+
+
+class SparedStore:
+    """A store that may fail: a joiner needs it to come back quickly, not to go on. `problem` says why it failed last."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+        self.problem: str | None = None
+
+    def save(self, state: State) -> None:
+        """Keep a checkpoint, if that can be done."""
+        try:
+            self._store.save(state)
+        except NotWritten as error:
+            self.problem = str(error)
+        else:
+            self.problem = None
+
+    def load(self) -> list[State]:
+        """Return what was kept."""
+        return self._store.load()
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -80,7 +103,21 @@ class SegmentStore:
         self._number = max((int(path.stem.split("-")[1]) for path in self._paths()), default=-1) + 1
 
     def save(self, state: State) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint. Raises NotWritten, and leaves nothing of it."""
+        try:
+            manifest = self._write(state)
+        except OSError as error:
+            with suppress(OSError):
+                self._sweep()
+            raise NotWritten(
+                f"{self._folder}: the state could not be kept: {error}; the checkpoint before stands"
+            ) from error
+        self._manifests = [manifest, *self._manifests][:2]
+        self._number += 1
+        with suppress(OSError):  # the next one sweeps again
+            self._sweep()
+
+    def _write(self, state: State) -> _Manifest:
         previous = self._manifests[0].tables if self._manifests else {}
         entries = {}
         for name, table in state.tables.items():
@@ -97,9 +134,7 @@ class SegmentStore:
         reach("state.before_manifest")
         replace_file(path, digest + b"\n" + text, self._sync)
         reach("state.after_manifest")
-        self._manifests = [manifest, *self._manifests][:2]
-        self._number += 1
-        self._sweep()
+        return manifest
 
     def load(self) -> list[State]:
         """Return the checkpoints whose files all verify, newest first."""

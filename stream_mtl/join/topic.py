@@ -230,7 +230,7 @@ class TopicLog:
         """Yield the whole blocks from an offset on, up to the end; our own place follows, if it is ours."""
         own = following is self._following
         at = self._log.begin() if offset is None else offset
-        while entries := self._log.read(at):
+        while entries := self._read(at):
             for entry in entries:
                 at = entry.offset + 1
                 whole = following.feed(entry)
@@ -245,6 +245,15 @@ class TopicLog:
                 yield whole
                 if own and self._offset != at:
                     return  # it was read on from another place meanwhile
+
+    def _read(self, offset: int) -> list[Entry]:
+        try:
+            return self._log.read(offset)
+        except PositionOutOfRange as error:
+            raise PositionOutOfRange(
+                f"{error}; the broker has dropped or lost a part of the log of transitions: put it back, or begin anew "
+                "with an empty state, a joiner under another join.path too"
+            ) from error
 
     def _mark(self, block: int, offset: int, epoch: int) -> None:
         self._marks[block] = (offset, epoch)

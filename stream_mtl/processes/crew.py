@@ -52,12 +52,12 @@ class Crew:
             except (Fenced, Unavailable) as error:
                 structlog.get_logger().warning("partition_lost", partition=number, detail=str(error))
             finally:
-                worker.close()
+                _close(number, worker)
 
     def drop(self) -> None:
         """Let go of all partitions as they are: what was not committed is read again."""
         while self.workers:
-            self.workers.popitem()[1].close()
+            _close(*self.workers.popitem())
 
     def step(self) -> int:
         """Let each do a step; returns how many records were read."""
@@ -72,6 +72,11 @@ class Crew:
         end = max(worker.joiner.end() for worker in self.workers.values())
         for worker in self.workers.values():
             worker.finish(end)
+
+    def commit(self) -> None:
+        """Make durable what each has read. Raises Unavailable, Fenced."""
+        for worker in self.workers.values():
+            worker.commit()
 
     def rest(self) -> None:
         """Commit and keep the state: the process ends, and will go on."""
@@ -88,6 +93,14 @@ class Crew:
     def accounts(self) -> dict[str, dict[str, int]]:
         """Return the sum of all accounts."""
         return summed(worker.joiner.accounts() for worker in self.workers.values())
+
+
+def _close(number: int, worker: JoinWorker) -> None:
+    """Let go of a worker. Letters that cannot be written now are of records that no block has: they come again."""
+    try:
+        worker.close()
+    except Unavailable as error:
+        structlog.get_logger().warning("letters_put_off", partition=number, detail=str(error))
 
 
 @contextmanager

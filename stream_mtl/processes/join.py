@@ -1,7 +1,7 @@
 """The joiner as a process: sources in, the log of transitions out."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 import structlog
@@ -13,13 +13,13 @@ from stream_mtl.connectors.base import Sink, Source
 from stream_mtl.connectors.kafka import KafkaAdmin, Membership
 from stream_mtl.connectors.letters import DeadLetters
 from stream_mtl.durable import claimed
-from stream_mtl.errors import ConfigError, Unavailable
+from stream_mtl.errors import ConfigError, NotWritten, Unavailable
 from stream_mtl.events.codec import Codec
 from stream_mtl.failpoints import reach
 from stream_mtl.join.exporter import join_metrics
 from stream_mtl.join.log import TransitionLog
 from stream_mtl.join.silence import SilenceOptions
-from stream_mtl.join.store import SegmentStore, StateStore
+from stream_mtl.join.store import SegmentStore, SparedStore, StateStore
 from stream_mtl.join.worker import JoinWorker, WorkerOptions
 from stream_mtl.processes.bus import is_on_bus, kafka_of, log_of, schema_of, schemas_of_topics, sources
 from stream_mtl.processes.crew import Accounts, Crew, crew_of
@@ -40,29 +40,28 @@ def join(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool =
     """
     made = declared(loaded)
     config = made.config
+    kept: dict[int, SparedStore] = {}
     with (
         claimed(config.join.state),
         StatusFile(config.run.status, "join", clock) as status,
         MetricsPage("join", config.run.metrics_host, config.join.metrics_port, clock) as page,
         crew_of(
-            lambda number: _worker(made, number, clock, follow),
+            lambda number: _worker(made, number, clock, follow, kept),
             lambda number, worker: page.begin(lambda: join_metrics({number: worker})),
         ) as crew,
     ):
-        shift = _Shift(made, crew, follow, clock)
+        shift = _Shift(made, crew, kept, follow, clock)
         outage = Outage(config.kafka.startup_timeout)
         rest, longest = IDLE, IDLE_ON_BUS if is_on_bus(config) else IDLE
         try:
-            while not crew.ended() and not stop():
+            while not shift.finished and not stop():
                 read = _turn(shift, outage, stop)
-                status.say(lambda: _facts(crew), outage.problem or shift.problem)
-                page.say(lambda: join_metrics(crew.workers), outage.problem)
+                status.say(lambda: _facts(crew), outage.problem or shift.problem or shift.unkept)
+                page.say(lambda: join_metrics(crew.workers), outage.problem or shift.unkept)
                 rest = IDLE if read else min(2 * rest, longest)
                 if read == 0 and not crew.ended():
                     time.sleep(rest / 1_000)
-            if crew.ended():
-                crew.finish()
-            else:
+            if not shift.finished:
                 crew.rest()
             status.end(_facts(crew))
             return crew.accounts()
@@ -71,9 +70,16 @@ def join(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool =
 
 
 def _turn(shift: "_Shift", outage: Outage, stop: Stop) -> int:
-    """Let the joiners do a step; while something is away, let go of everything and wait."""
+    """Let the joiners do a step; while something is away, let go of everything and wait.
+
+    What a disk did not take is kept, to be written first: to read it all again each time would be for nothing.
+    """
     try:
         read = shift.step()
+    except NotWritten as error:
+        shift.unwritten = True
+        outage.wait(error, stop)
+        return 0
     except Unavailable as error:
         shift.leave()
         outage.wait(error, stop)
@@ -85,8 +91,12 @@ def _turn(shift: "_Shift", outage: Outage, stop: Stop) -> int:
 class _Shift:
     """Which partitions this process works on: all, or what the group gives it."""
 
-    def __init__(self, made: Declared, crew: Crew, follow: bool, clock: Clock) -> None:
-        self._made, self._crew, self._clock = made, crew, clock
+    def __init__(
+        self, made: Declared, crew: Crew, kept: Mapping[int, SparedStore], follow: bool, clock: Clock
+    ) -> None:
+        self._made, self._crew, self._kept, self._clock = made, crew, kept, clock
+        self.finished = False  # the sources have ended, and all that they make known is durable
+        self.unwritten = False  # something is to be written before anything is read
         self._mirrors = follow and is_on_bus(made.config)
         self._shares = self._mirrors and made.config.join.partitions > 1
         self._ours = frozenset() if self._shares else frozenset(range(made.config.join.partitions))
@@ -101,11 +111,24 @@ class _Shift:
             None if self._crew.workers else "no partition is ours: other joiners of the group have them all"
         )
 
+    @property
+    def unkept(self) -> str | None:
+        """Why a joiner could not keep its state the last time, if one could not."""
+        problems = (self._kept[number].problem for number in self._crew.workers)
+        return next((problem for problem in problems if problem is not None), None)
+
     def step(self) -> int:
-        """Take what is ours, and let each joiner do a step."""
+        """Take what is ours, and let each joiner do a step; at the end of all sources, finish."""
         if self._shares:
             self._share()
+        if self.unwritten:
+            self._crew.commit()
+            self.unwritten = False
         self._crew.gain(self._ours)
+        if self._crew.ended():
+            self._crew.finish()
+            self.finished = True
+            return 0
         read = self._crew.step()
         if self._mirrors and self._clock() >= self._due:
             self._due = self._clock() + _MIRROR
@@ -161,7 +184,9 @@ class _Shift:
         return [name.partition(":")[2] for name in dict.fromkeys(spec.source for spec in self._made.specs)]
 
 
-def _worker(made: Declared, number: int, clock: Clock, follow: bool) -> JoinWorker:
+def _worker(
+    made: Declared, number: int, clock: Clock, follow: bool, kept: dict[int, SparedStore]
+) -> JoinWorker:
     """Open the joiner of a partition; of all of them, if there is but one joiner."""
     config = made.config
     with ExitStack() as opened:
@@ -172,9 +197,8 @@ def _worker(made: Declared, number: int, clock: Clock, follow: bool) -> JoinWork
         for source in read:
             opened.callback(source.close)
         letters = dead_letters(config, number, clock)
-        worker = build(
-            made, read, log, SegmentStore(config.join.state / str(number)), letters, clock, follow, number
-        )
+        kept[number] = SparedStore(SegmentStore(config.join.state / str(number)))
+        worker = build(made, read, log, kept[number], letters, clock, follow, number)
         opened.pop_all()
     return worker
 

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 import msgspec
+import structlog
 
 from stream_mtl.clock import SECOND, Clock, Millis
 from stream_mtl.durable import replace_file
@@ -29,12 +30,16 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class StatusFile:
-    """Writes `folder`/`role`.json: "starting" when it is opened, "failed" if an exception ends it."""
+    """Writes `folder`/`role`.json: "starting" when it is opened, "failed" if an exception ends it.
+
+    A process works on while that cannot be written: a full disk is borne, and nobody is told by that file.
+    """
 
     def __init__(self, folder: Path, role: str, clock: Clock, every: Millis = SECOND) -> None:
         self._path, self._role, self._clock, self._every = folder / f"{role}.json", role, clock, every
         self._last: tuple[Millis, dict[str, float]] | None = None
         self._due: Millis = clock()
+        self._written = True
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +77,14 @@ class StatusFile:
 
     def _write(self, state: str, facts: Facts, problem: str | None = None) -> None:
         status = Status(self._role, state, self._clock(), os.getpid(), dict(facts), problem)
-        replace_file(self._path, msgspec.json.encode(status), sync=False)
+        try:
+            replace_file(self._path, msgspec.json.encode(status), sync=False)
+        except OSError as error:
+            if self._written:
+                structlog.get_logger().warning("status_not_written", file=str(self._path), detail=str(error))
+            self._written = False
+        else:
+            self._written = True
 
 
 def read_status(folder: Path, role: str) -> Status | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from stream_mtl.join.store import MemoryStore, SegmentStore, State, StateStore
+from stream_mtl.errors import NotWritten
+from stream_mtl.join.store import MemoryStore, SegmentStore, SparedStore, State, StateStore
 
 Open = Callable[[], StateStore]
 
@@ -69,6 +70,38 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, damage
         "delete": path.unlink,
     }[damage]()
     assert [one.meta["number"] for one in SegmentStore(tmp_path).load()] == [3]
+
+
+@pytest.mark.parametrize(
+    "place", ["files.unsynced", "state.after_table", "state.before_manifest", "state.after_manifest"]
+)
+def test_a_checkpoint_that_a_full_disk_did_not_take_leaves_nothing(
+    tmp_path: Path, full: Callable[[str], None], place: str
+) -> None:
+    store = SegmentStore(tmp_path)
+    for number in range(3):
+        store.save(state(number))
+    before = sorted(tmp_path.iterdir())
+    full(f"{place}:1")
+    with pytest.raises(NotWritten, match=r"No space left.*the checkpoint before stands"):
+        store.save(state(3, sealed=1))
+    assert sorted(tmp_path.iterdir()) == before
+    assert [one.meta["number"] for one in SegmentStore(tmp_path).load()] == [2, 1]
+    store.save(state(3))
+    assert [one.meta["number"] for one in SegmentStore(tmp_path).load()] == [3, 2]
+
+
+def test_a_spared_store_says_why_it_failed_until_it_works(
+    tmp_path: Path, full: Callable[[str], None]
+) -> None:
+    store = SparedStore(SegmentStore(tmp_path))
+    full("state.before_manifest:1")
+    store.save(state(0))
+    assert store.problem is not None and "No space left" in store.problem
+    assert store.load() == []
+    store.save(state(1))
+    assert store.problem is None
+    assert [one.meta["number"] for one in store.load()] == [1]
 
 
 def test_left_overs_of_a_crash_are_ignored_and_swept(tmp_path: Path) -> None:

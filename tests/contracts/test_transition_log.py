@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stream_mtl.connectors.partition import MemoryPartitionLog
-from stream_mtl.errors import FingerprintMismatch, PositionOutOfRange, StateError
+from stream_mtl.errors import FingerprintMismatch, NotWritten, PositionOutOfRange, StateError
 from stream_mtl.join.block import Header, Progress
 from stream_mtl.join.joiner import Joiner
 from stream_mtl.join.log import FileLog, MemoryLog, TransitionLog
@@ -106,6 +106,21 @@ def test_a_block_that_is_not_the_next_one_is_refused(
     with pytest.raises(StateError, match=f"block {number} cannot follow block 1"):
         log.append(header(number, log), NOTHING)
     assert numbers(opened()) == [0, 1]
+
+
+@pytest.mark.parametrize("place", ["files.unsynced", "log.beside", "log.renamed"])
+def test_a_block_that_a_full_disk_did_not_take_is_written_again(
+    tmp_path: Path, full: Callable[[str], None], place: str
+) -> None:
+    opened = files(tmp_path)
+    log = written(opened, 2)
+    full(f"{place}:1")
+    with pytest.raises(NotWritten, match="No space left"):
+        log.append(header(2), NOTHING)
+    assert not [*(tmp_path / "log").glob("*.tmp")]
+    log.append(header(2), NOTHING)
+    log.append(header(3), NOTHING)
+    assert numbers(log) == numbers(opened()) == [0, 1, 2, 3]
 
 
 def test_another_declaration_is_refused_by_what_differs(opened: Callable[[], TransitionLog]) -> None:
