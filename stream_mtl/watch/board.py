@@ -28,7 +28,7 @@ from stream_mtl.label.plan import Plan, lives
 from stream_mtl.measures import BinarySums, Sums, ValueSums
 from stream_mtl.watch.cells import Arrays
 from stream_mtl.watch.course import courses
-from stream_mtl.watch.estimates import corrected_of, maturity_of, proxies_of
+from stream_mtl.watch.estimates import Before, corrected_of, maturity_of, proxies_of
 from stream_mtl.watch.ledger import Ledger, Scored
 from stream_mtl.watch.outcomes import Coded, Ints, Outcomes
 from stream_mtl.watch.readings import LIFE, OutputReadings, Reading, Readings, reading_of, reliability_of
@@ -122,6 +122,18 @@ class Board:
         windows = {window_name(window): ledger.window(window) for window in self.options.windows}
         return self.shown({LIFE: ledger.life, **windows})
 
+    def early(self, name: str) -> Before:
+        """Return what is known of an output before its labels are final."""
+        runoff, told, least = self.runoffs[name], self.told_before, self.options.min_examples
+        windows = {window_name(window): window for window in self.options.windows}
+        corrected, why_not = corrected_of(runoff, windows, told, least)
+        return Before(
+            maturity_of(runoff, self.ledgers[name].newest, windows, told),
+            proxies_of(runoff, windows, told, least),
+            corrected,
+            why_not,
+        )
+
     def _admit(self, field: str, coded: Coded) -> Coded:
         """Put the values beyond the limit together as "other"; first come, first told apart."""
         known = self._known[field]
@@ -133,11 +145,8 @@ class Board:
         return Coded(names, np.array(places, np.int64)[coded.codes])
 
     def _read(self, name: str) -> OutputReadings:
-        ledger, runoff, least = self.ledgers[name], self.runoffs[name], self.options.min_examples
-        views = self.views(ledger)
+        ledger, views, early = self.ledgers[name], self.views(self.ledgers[name]), self.early(name)
         told = self.told_before
-        windows = {window_name(window): window for window in self.options.windows}
-        corrected, why_not = corrected_of(runoff, windows, told, least)
         return OutputReadings(
             views=views,
             reliability=reliability_of(ledger.life, self.options.bins) if LIFE in views else [],
@@ -146,10 +155,10 @@ class Board:
             ripe_before=None if told == BEGINNING else ledger.ripe_before(told),
             unserved=ledger.unserved,
             impossible=ledger.impossible,
-            maturity=maturity_of(runoff, ledger.newest, windows, told),
-            proxy=proxies_of(runoff, windows, told, least),
-            corrected=corrected,
-            uncorrected=why_not,
+            maturity=early.maturity,
+            proxy=early.proxy,
+            corrected=early.corrected,
+            uncorrected=early.uncorrected,
         )
 
 

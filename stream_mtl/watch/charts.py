@@ -311,7 +311,7 @@ def _legend(row: _LegendRow) -> Iterator[str]:
     for i, one in row.series:
         colour = _colour(one, i)
         if one.hand:
-            yield f'<path class="series {one.hand}" stroke="{colour}" d="M{_p(x)} {_p(y)}h19"/>'
+            yield f'<path class="series {one.hand}" stroke="{colour}" d="M{_p(x + 9)} {_p(y)}h11"/>'
         else:
             yield f'<circle cx="{_p(x + 14)}" cy="{_p(y)}" r="4" fill="{colour}"/>'
         yield f'<text x="{_p(x + 22)}" y="{_p(row.down)}">{escape(one.name)}</text>'

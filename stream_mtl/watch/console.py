@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from stream_mtl.watch.early_table import TERMS, early_rows, early_table
 from stream_mtl.watch.parts import Report
 from stream_mtl.watch.tables import (
     Column,
@@ -76,6 +77,8 @@ def _parts(report: Report, wide: bool) -> Iterator[RenderableType]:
             yield as_rich(table, title, wide)
     if report.tasks:
         yield Text(f"\n{_TERMS}", "dim")
+    if early_rows(report.tasks):
+        yield Text("; ".join(f"{name}: {meaning}" for name, meaning in TERMS), "dim")
     yield from (Text(f"- {note}", style="dim") for note in report.notes)
     for step in report.next_steps:
         yield Text.assemble("\n", step.text, "\n", (f"  {step.command}", "cyan") if step.command else "")
@@ -84,6 +87,7 @@ def _parts(report: Report, wide: bool) -> Iterator[RenderableType]:
 def _tables(report: Report) -> Iterator[tuple[str, Table]]:
     yield "Was it right", label_table(report.tasks)
     yield "Values", value_table(report.tasks)
+    yield "Not final yet: proxies and estimates", early_table(early_rows(report.tasks))
     yield "Accounts", accounts_table(report)
     yield "Snapshots", snapshots_table(report)
 

@@ -1,25 +1,31 @@
 """What is read of an output before its labels are final: how mature they are, the proxy, and the delay-corrected estimate."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from stream_mtl.clock import END, Millis
 from stream_mtl.watch.corrected import LEAST_DELAYS, LEAST_KNOWN, Seen, estimate
-from stream_mtl.watch.readings import LIFE, Corrected, Maturity, Proxy
+from stream_mtl.watch.readings import LIFE, SO_FAR, WAITING, Corrected, Maturity, Proxy
 from stream_mtl.watch.runoff import Runoff
 from stream_mtl.watch.words import count, window_name
-
-WAITING = "waiting"
-"""The view of all clocks whose cohort is not final yet."""
-SO_FAR = "so far"
-"""The proxy of what is known now, of clocks of every age."""
 
 Windows = Mapping[str, Millis]
 """The windows of a board, by name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What is known of an output before its labels are final; the fields are those of `OutputReadings`."""
+
+    maturity: Maturity
+    proxy: Mapping[str, Mapping[str, Proxy]]
+    corrected: Mapping[str, Corrected]
+    uncorrected: str | None
+
+
 def maturity_of(runoff: Runoff, newest: Millis | None, windows: Windows, told_before: Millis) -> Maturity:
     """Return how mature the labels are; `newest` is when the newest exposure that is counted was shown."""
-    shares = {name: runoff.mature(window, told_before) for name, window in windows.items()}
+    shares = {name: runoff.mature(window, told_before) for name, window in _views(windows).items()}
     return Maturity(
         waiting=runoff.waiting(),
         newest_age=told_before - newest if newest is not None and told_before < END else None,

@@ -5,7 +5,9 @@ from html import escape
 
 from stream_mtl.measures import Group
 from stream_mtl.watch.charts import STYLE, Dot, Series, averaged, line_chart, reliability_chart
-from stream_mtl.watch.parts import Fact, Learning, NextStep, Report, TaskReport
+from stream_mtl.watch.early_table import TERMS as EARLY_TERMS
+from stream_mtl.watch.early_table import early_rows, early_table
+from stream_mtl.watch.parts import EarlyPoint, Fact, Learning, NextStep, Report, TaskReport
 from stream_mtl.watch.tables import (
     SHOWN_SNAPSHOTS,
     Table,
@@ -41,6 +43,8 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; } td:first-c
   height: 7px; border-radius: 50%; margin-right: 7px; vertical-align: 1px; }
 .tone-good::before { background: var(--s2); } .tone-fair::before { background: #d9a13b; }
 .tone-poor::before { background: var(--s4); }
+.early { border-left: 3px dotted var(--s1); padding-left: 16px; margin-top: 22px; } .early h3 { margin-top: 0; }
+.early td { font-style: italic; }
 .terms { color: var(--quiet); font-size: 13px; } .terms b { color: var(--ink); font-weight: 600; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 14px 26px;
   margin: 8px 0 4px; } figure { margin: 0; max-width: 700px; }
@@ -121,7 +125,20 @@ def _quality(tasks: Sequence[TaskReport]) -> str:
         return ""
     tables = "".join(tabular(table) for table in (label_table(tasks), value_table(tasks)) if table.rows)
     terms = "; ".join(f"<b>{escape(name)}</b>: {escape(meaning)}" for name, meaning in _TERMS)
-    return f'<h2>Was it right</h2>{tables}<p class="terms">{terms}.</p>'
+    return f'<h2>Was it right</h2>{tables}<p class="terms">{terms}.</p>{_early(tasks)}'
+
+
+def _early(tasks: Sequence[TaskReport]) -> str:
+    """Return what is not final yet, in a frame and a hand of its own."""
+    rows = early_rows(tasks)
+    if not rows:
+        return ""
+    terms = "; ".join(f"<b>{escape(name)}</b>: {escape(meaning)}" for name, meaning in EARLY_TERMS)
+    return (
+        '<div class="early"><h3>Not final yet</h3><p class="quiet">Above are final labels only. What follows is about '
+        f"labels that still come: proxies and estimates.</p>{tabular(early_table(rows))}"
+        f'<p class="terms">{terms}.</p></div>'
+    )
 
 
 def _task(task: TaskReport) -> str:
@@ -135,10 +152,22 @@ def _charts(task: TaskReport) -> Iterator[str]:
     times = [point.time for point in task.curve]
     for name, title, reference in _VALUE_CURVES if is_value(task) else _LABEL_CURVES:
         values = [point.reading.get(name) for point in task.curve]
-        if any(value is not None for value in values):
-            yield line_chart(title, [Series(task.name, times, values)], reference=reference)
+        lines = [Series("final" if task.early_curve else task.name, times, values)]
+        if name == "calibration":
+            lines += _early_lines(task.early_curve)
+        if any(value is not None for line in lines for value in line.y):
+            yield line_chart(title, lines, reference=reference)
     if task.reliability:
         yield reliability_chart("Reliability: on the line it keeps its promises", _dots(task.reliability))
+
+
+def _early_lines(curve: Sequence[EarlyPoint]) -> Iterator[Series]:
+    times = [point.time for point in curve]
+    if any(point.estimate is not None for point in curve):
+        bands = [point.interval for point in curve]
+        yield Series("estimate, 95 %", times, [point.estimate for point in curve], bands, "estimate")
+    if any(point.proxy is not None for point in curve):
+        yield Series("proxy", times, [point.proxy for point in curve], (), "proxy")
 
 
 def _dots(groups: Sequence[Group]) -> list[Dot]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from stream_mtl.clock import Millis
 from stream_mtl.measures import Group, Reading
+from stream_mtl.watch.readings import WAITING, Corrected, Maturity, Proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,29 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Early:
+    """What is known of one output before its labels are final."""
+
+    ripe_before: Millis | None = None
+    maturity: Maturity | None = None
+    view: str = WAITING  # of the proxy and the estimate
+    proxy: Proxy | None = None
+    corrected: Corrected | None = None
+    why_not: str = "nothing was told yet"
+    looks: Mapping[str, Proxy] = field(default_factory=dict)  # by horizon: what looks had seen
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyPoint:
+    """What was known at a moment of labels that were not final then."""
+
+    time: Millis  # event time
+    proxy: float | None  # calibration so far
+    estimate: float | None
+    interval: tuple[float, float] | None  # of the estimate, 95 %
+
+
+@dataclass(frozen=True, slots=True)
 class TaskReport:
     """How well one task, or one product of tasks, was predicted."""
 
@@ -33,6 +57,8 @@ class TaskReport:
     reading: Reading  # `measures.reading` of everything
     curve: Sequence[Point] = ()
     reliability: Sequence[Group] = ()
+    early: Early | None = None
+    early_curve: Sequence[EarlyPoint] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Readings: what a board says at one moment, in plain types that are written as JSON and read by every view."""
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 
@@ -9,6 +10,10 @@ from stream_mtl.clock import Millis
 
 LIFE = "life"
 """The view of everything since the beginning of the log."""
+WAITING = "waiting"
+"""The view of all clocks whose cohort is not final yet."""
+SO_FAR = "so far"
+"""The horizon of the proxy of what is known now, of clocks of every age."""
 
 
 class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -85,9 +90,14 @@ class OutputReadings(msgspec.Struct, frozen=True):
     unserved: int  # final labels of exposures for which no score was served
     impossible: int  # scores that were no probability, or no number
     maturity: Maturity | None = None
-    proxy: dict[str, dict[str, Proxy]] = {}  # by horizon ("15m", "so far") and view
-    corrected: dict[str, Corrected] = {}  # by view: "waiting" (all that wait), and by window
+    proxy: Mapping[str, Mapping[str, Proxy]] = {}  # by horizon ("15m", "so far") and view
+    corrected: Mapping[str, Corrected] = {}  # by view: "waiting" (all that wait), and by window
     uncorrected: str | None = None  # why there is no estimate of what waits
+
+    @property
+    def sharpest(self) -> str | None:
+        """The view of the estimate that is to be shown where there is room for one: the first window's that has one."""
+        return next((view for view in self.corrected if view != WAITING), WAITING if self.corrected else None)
 
 
 class Readings(msgspec.Struct, frozen=True):

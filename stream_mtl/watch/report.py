@@ -7,9 +7,21 @@ import msgspec
 
 from stream_mtl.watch.console import show
 from stream_mtl.watch.page import html
-from stream_mtl.watch.parts import Fact, Learning, NextStep, Point, Report, SnapshotRow, TaskReport
+from stream_mtl.watch.parts import (
+    Early,
+    EarlyPoint,
+    Fact,
+    Learning,
+    NextStep,
+    Point,
+    Report,
+    SnapshotRow,
+    TaskReport,
+)
 
 __all__ = [
+    "Early",
+    "EarlyPoint",
     "Fact",
     "Learning",
     "NextStep",

@@ -62,10 +62,15 @@ class Runoff:
             return None
         return round(float(self._cohorts.sums[:, _CLOCKS].sum() - self._cohorts.sums[:, _ENDED].sum()))
 
-    def mature(self, window: Millis, told_before: Millis) -> float | None:
-        """Return the share of the clocks that started in a window whose label is final; None of no clock."""
-        inside = self._inside(self._cohorts.keys, window, told_before)
-        sums = self._cohorts.sums[inside].sum(axis=0)
+    def mature(self, window: Millis | None, told_before: Millis) -> float | None:
+        """Return the share of the clocks of a window, or of all cohorts that wait (None), whose label is final.
+
+        None of no clock.
+        """
+        inside = self._cohorts.sums
+        if window is not None:
+            inside = inside[self._inside(self._cohorts.keys, window, told_before)]
+        sums = inside.sum(axis=0)
         clocks, ended = sums[_CLOCKS], sums[_ENDED]
         if window in self._ripe:
             gone = self._ripe[window].sums.sum(axis=0)

@@ -1,6 +1,6 @@
 """The tables of a report, as texts: the page and the terminal show the same ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -71,6 +71,12 @@ _VALUE_COLUMNS = (
         "explained", "share of the variance that the predictions explain: 1 is all, 0 a constant's", "expl."
     ),
 )
+
+
+def without(table: Table, heads: Collection[str]) -> Table:
+    """Return a table without some columns."""
+    kept = [i for i, column in enumerate(table.columns) if column.text not in heads]
+    return Table([table.columns[i] for i in kept], [[row[i] for i in kept] for row in table.rows])
 
 
 def is_value(task: TaskReport) -> bool:

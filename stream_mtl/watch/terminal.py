@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from textwrap import wrap
 from typing import Any, TypeAlias
 
 from rich.console import Group, RenderableType
@@ -24,9 +25,11 @@ from rich.text import Text
 
 from stream_mtl.clock import Millis
 from stream_mtl.watch.console import STYLES, as_rich, cell_text, with_heads
+from stream_mtl.watch.early_table import ABOUT, early_of, early_table, has_anything
 from stream_mtl.watch.history import HistoryLine
+from stream_mtl.watch.parts import Early
 from stream_mtl.watch.readings import LIFE, OutputReadings, Reading, Readings
-from stream_mtl.watch.tables import Column, Table, TextCell, calibration_cell, tone_of
+from stream_mtl.watch.tables import Column, Table, TextCell, calibration_cell, tone_of, without
 from stream_mtl.watch.words import DASH, brief, count, lapse, moment, number, ratio
 
 FactValue: TypeAlias = float | int | str | None
@@ -34,13 +37,18 @@ FactValue: TypeAlias = float | int | str | None
 WIDE = 100
 """Columns from which on everything is shown."""
 
+_ROWS = 30
 _TASKS, _SNAPSHOTS, _PROBLEMS, _OTHER_FACTS = 7, 3, 2, 3
 _PROBLEM = 150  # characters
 _SPARK, _NARROW_SPARK = 24, 12
 _SNAPSHOT_TASKS = 4
 _BARS = "▁▂▃▄▅▆▇█"
-_NAME, _HEAD = 18, 12  # characters of an output's name
+_NAME, _SHORT_NAME, _HEAD = 18, 14, 12  # characters of an output's name
 _SCALE = 1.5
+_NOT_FINAL = (
+    f"proxy: predicted over what has come so far, too high; {ABOUT}: estimate of the final calibration"
+)
+_NOT_FINAL_SHORT = f"proxy: of what has come so far, too high; {ABOUT}: estimated final calib."
 _STATES = {"running": "good", "starting": "fair", "waiting": "fair", "stalled": "poor", "failed": "poor"}
 
 
@@ -95,7 +103,9 @@ class View:
 def screen(view: View, width: int = WIDE) -> RenderableType:
     """Return the view as rich draws it on a terminal of so many columns."""
     parts = [_head(view), Text(), *(_process(process) for process in view.processes), Text()]
-    return Padding(Group(*parts, *_tables(view, width >= WIDE), *_problems(view)), (0, 1))
+    problems = list(_problems(view))
+    room = _ROWS - len(parts) - sum(len(wrap(text.plain, width - 2)) or 1 for text in problems)
+    return Padding(Group(*parts, *_tables(view, width >= WIDE, room), *problems), (0, 1))
 
 
 def line(view: View) -> str:
@@ -141,26 +151,48 @@ def said(process: ProcessStatus) -> list[str]:
     return [write(value) for write, value in known if value is not None]
 
 
-def _tables(view: View, wide: bool) -> Iterator[RenderableType]:
+def _tables(view: View, wide: bool, room: int) -> Iterator[RenderableType]:
+    """Give the tables that fit into so many rows: what is final, what is not yet, what each snapshot served."""
     if view.readings is None:
         yield Text("no readings yet: no label has come", style="dim")
         return
-    yield _tasks(view, view.readings, wide)
-    more = len(view.readings.outputs) - _TASKS
+    outputs = view.readings.outputs
+    early = {name: early_of(output, view.window) for name, output in outputs.items()}
+    waiting = [name for name, one in early.items() if has_anything(one)]
+    tasks = min(len(outputs), _TASKS, max((room - 7) // 2 if waiting else room - 3, 1))
+    yield _tasks(view, view.readings, wide, tasks)
+    more = len(outputs) - tasks
     yield Text(f"and {more} more" if more > 0 else "", style="dim")
-    if any(output.snapshots for output in view.readings.outputs.values()):
+    room -= 3 + tasks
+    if waiting:
+        shown = [(_cut(name, _NAME if wide else _SHORT_NAME), early[name]) for name in waiting[:tasks]]
+        yield _early(shown, wide)
+        yield Text(_NOT_FINAL if wide else _NOT_FINAL_SHORT, style="dim italic", no_wrap=True)
+        room -= 3 + len(shown)
+    snapshots = min(_SNAPSHOTS, room - 3)
+    if snapshots > 0 and any(output.snapshots for output in outputs.values()):
+        if room > snapshots + 4:
+            yield Text()
         yield Text("calibration by snapshot", style="dim")
-        yield as_rich(_snapshots(view.readings), wide=wide)
+        yield as_rich(_snapshots(view.readings, snapshots), wide=wide)
 
 
-def _tasks(view: View, readings: Readings, wide: bool) -> RichTable:
+def _tasks(view: View, readings: Readings, wide: bool, most: int) -> RichTable:
     window = view.window
-    heads = ("task", "examples", f"AUC {window}", f"NE {window}", f"calib. {window}", "life")
+    heads = ("final labels", "examples", f"AUC {window}", f"NE {window}", f"calib. {window}", "life")
     table = with_heads([Column(head) for head in heads], wide=wide)
     table.add_column(f"calib. {window} over time" if wide else "over time", justify="right", no_wrap=True)
-    for name, output in islice(readings.outputs.items(), _TASKS):
+    for name, output in islice(readings.outputs.items(), most):
         near, life = output.views.get(window), output.views.get(LIFE)
         table.add_row(*map(cell_text, _quality(name, near, life)), _sparks(view, name, wide))
+    return table
+
+
+def _early(rows: Sequence[tuple[str, Early]], wide: bool) -> RichTable:
+    """Return what is not final yet, in a hand of its own."""
+    left_out = {"newest"} if wide else {"newest", "final before"}
+    table = as_rich(without(early_table(rows, "not final yet"), left_out), wide=False)
+    table.style, table.header_style = "italic", "italic"
     return table
 
 
@@ -181,12 +213,16 @@ def _sparks(view: View, output: str, wide: bool) -> Text:
     return spark([_value(reading, "calibration") for reading in views])
 
 
-def _snapshots(readings: Readings) -> Table:
+def _snapshots(readings: Readings, most: int) -> Table:
     """Return the newest snapshots that have readings, and their calibration per output."""
     outputs = dict(islice(readings.outputs.items(), _SNAPSHOT_TASKS))
     numbered = {int(v) for output in outputs.values() for v in output.snapshots if v.isdecimal()}
-    newest = sorted(numbered, reverse=True)[:_SNAPSHOTS]
-    heads = [Column("snapshot"), Column("examples"), *(Column(_cut(name, _HEAD)) for name in outputs)]
+    newest = sorted(numbered, reverse=True)[:most]
+    heads = [
+        Column("snapshot"),
+        Column("examples"),
+        *(Column(_cut(name, _HEAD)) for name in outputs),
+    ]
     return Table(heads, [_snapshot(str(version), outputs) for version in newest])
 
 
@@ -215,7 +251,18 @@ def _brief_task(view: View, name: str, output: OutputReadings) -> str:
         "AUC": near.auc,
     }
     known = (f"{label} {number(value, 3)}" for label, value in values.items() if value is not None)
-    return f"{name} {' '.join(known)}"
+    return f"{name} {' '.join(known)}{_brief_early(output)}"
+
+
+def _brief_early(output: OutputReadings) -> str:
+    """Return what is not final yet in a few words."""
+    waiting = output.maturity.waiting if output.maturity else None
+    said = f" ({count(waiting)} wait" if waiting else ""
+    if output.sharpest is None:
+        return f"{said})" if said else ""
+    estimate = output.corrected[output.sharpest]
+    interval = f"{estimate.low:.2f} to {estimate.high:.2f}"
+    return f"{said or ' ('}{', ' if said else ''}estimate {ABOUT} {ratio(estimate.calibration)}, {interval})"
 
 
 def _bar(calibration: float) -> str:

@@ -10,7 +10,16 @@ from rich.console import Console
 
 from stream_mtl.clock import HOUR, MINUTE, SECOND
 from stream_mtl.watch.history import HistoryLine
-from stream_mtl.watch.readings import OutputReadings, Reading, Readings
+from stream_mtl.watch.readings import (
+    SO_FAR,
+    WAITING,
+    Corrected,
+    Maturity,
+    OutputReadings,
+    Proxy,
+    Reading,
+    Readings,
+)
 from stream_mtl.watch.terminal import ProcessStatus, View, screen
 
 from .sample import BEGIN
@@ -39,7 +48,24 @@ def output(name: str, level: float) -> OutputReadings:
     value = name == "order_value"
     views = {"life": reading(level, 81_234, value), "1h": reading(level * 0.97, 9_000, value)}
     snapshots = {str(v): reading(level * (1 + 0.3 / v), 2_000, value) for v in range(1, 9)}
-    return OutputReadings(views, [], snapshots, {}, NOW - HOUR, 12, 0)
+    if value:
+        return OutputReadings(views, [], snapshots, {}, NOW - HOUR, 12, 0, Maturity(None, 8 * HOUR, {}))
+    return OutputReadings(
+        views,
+        [],
+        snapshots,
+        {},
+        NOW - HOUR,
+        12,
+        0,
+        Maturity(812, 40 * MINUTE, {"1h": 0.84}),
+        {
+            SO_FAR: {
+                view: Proxy(30 * MINUTE, 4_000, 0.03, 0.03 / level / 2, level * 2) for view in ("1h", WAITING)
+            }
+        },
+        {"1h": Corrected(4_000, NOW, level, level * 0.9, level * 1.1, 0.05, 0.03, 0.51, 700)},
+    )
 
 
 def history(seed: int = 3) -> list[HistoryLine]:

@@ -76,8 +76,8 @@ class Rows:
     def waiting(self) -> int:
         return sum(not clock.ended for clock in self.clocks.values())
 
-    def mature(self, window: Millis) -> float | None:
-        inside = [clock for clock in self.clocks.values() if self._inside(clock, window)]
+    def mature(self, window: Millis | None) -> float | None:
+        inside = [clock for clock in self.clocks.values() if self._of(clock, window)]
         return sum(clock.ended for clock in inside) / len(inside) if inside else None
 
     def read(self, window: Millis | None) -> Slow | None:
@@ -86,8 +86,7 @@ class Rows:
         some = [
             clock
             for clock in self.clocks.values()
-            if self._cell(clock) + 1 + young <= self.border // self.width
-            and (not self._ripe(clock) if window is None else self._inside(clock, window))
+            if self._cell(clock) + 1 + young <= self.border // self.width and self._of(clock, window)
         ]
         if not some:
             return None
@@ -149,6 +148,9 @@ class Rows:
     def _remembers(self, clock: Clock) -> bool:
         begin = self._begin(self.remembered, self.now - self.open)
         return self._part_start(clock, self.remembered) >= begin
+
+    def _of(self, clock: Clock, window: Millis | None) -> bool:
+        return not self._ripe(clock) if window is None else self._inside(clock, window)
 
     def _inside(self, clock: Clock, window: Millis) -> bool:
         return self._part_start(clock, window) >= self._begin(window, self.now)

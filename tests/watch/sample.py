@@ -10,13 +10,26 @@ from pathlib import Path
 import numpy as np
 
 from stream_mtl import measures
-from stream_mtl.clock import HOUR, Millis
+from stream_mtl.clock import HOUR, MINUTE, Millis
 from stream_mtl.measures import BinarySums, Sums, ValueSums
 from stream_mtl.watch import cells
-from stream_mtl.watch.report import Fact, Learning, NextStep, Point, Report, SnapshotRow, TaskReport, html
+from stream_mtl.watch.readings import Corrected, Maturity, Proxy
+from stream_mtl.watch.report import (
+    Early,
+    EarlyPoint,
+    Fact,
+    Learning,
+    NextStep,
+    Point,
+    Report,
+    SnapshotRow,
+    TaskReport,
+    html,
+)
 
 BEGIN: Millis = 1_772_668_800_000  # 2026-03-05 00:00
 HOURS = 72
+END: Millis = BEGIN + HOURS * HOUR
 
 
 def labels(name: str, about: str, rate: float, promise: float, seed: int) -> TaskReport:
@@ -31,7 +44,29 @@ def labels(name: str, about: str, rate: float, promise: float, seed: int) -> Tas
         parts.append(BinarySums.of(np.clip(probability * drift, 0, 1), happened))
     whole = total(parts)
     assert isinstance(whole, BinarySums)
-    return TaskReport(name, about, measures.reading(whole), curve(parts), measures.equal_mass(whole))
+    points = curve(parts)
+    groups = measures.equal_mass(whole)
+    return TaskReport(
+        name, about, measures.reading(whole), points, groups, early(promise), early_curve(points)
+    )
+
+
+def early(promise: float) -> Early:
+    """Make up what is known before labels are final."""
+    maturity = Maturity(812, 40 * MINUTE, {"1h": 0.84})
+    proxy = Proxy(30 * MINUTE, 4_000, 0.03 * promise, 0.015, promise * 2)
+    corrected = Corrected(4_000, END, promise, promise * 0.9, promise * 1.1, 0.05, 0.03, 0.51, 700)
+    return Early(END - HOUR, maturity, "1h", proxy, corrected)
+
+
+def early_curve(points: Sequence[Point]) -> list[EarlyPoint]:
+    """Make up what was known before: an estimate half a day ahead of the labels, and a proxy."""
+    later = [point.reading["calibration"] for point in points[12:]]
+    return [
+        EarlyPoint(point.time, value * 1.5, value, (value * 0.93, value * 1.07))
+        for point, value in zip(points[:-12], later, strict=True)
+        if value is not None
+    ]
 
 
 def values(name: str, about: str, seed: int) -> TaskReport:

@@ -151,3 +151,14 @@ def test_a_range_is_never_too_thin_for_its_ticks(ys: list[float], reference: flo
 def test_ticks_of_rates_are_percentages() -> None:
     assert [tick.text for tick in log_ticks(0.0005, 0.2)] == ["0.1 %", "1 %", "10 %"]
     assert [tick.text for tick in log_ticks(0.04, 0.3)] == ["5 %", "10 %", "20 %"]
+
+
+def test_what_is_not_final_is_broken_and_a_proxy_does_not_stretch_the_range() -> None:
+    final = Series("final", [0, 1, 2], [1.0, 1.1, 0.9])
+    estimate = Series("estimate", [0, 1, 2], [1.0, 1.2, 1.0], [(0.9, 1.1)] * 3, "estimate")
+    proxy = Series("proxy", [0, 1, 2], [40.0, 9.0, 1.3], (), "proxy")
+    svg = line_chart("x", [final, estimate, proxy])
+    assert svg.count('class="series estimate"') == svg.count('class="series proxy"') == 2  # line and legend
+    assert "<circle" in svg and "<title>estimate" not in svg and "<title>proxy" not in svg
+    assert y_range([final, estimate, proxy]) == y_range([final, estimate])
+    assert y_range([proxy])[1] >= 40

@@ -8,7 +8,7 @@ import pytest
 from stream_mtl.clock import HOUR, MINUTE, SECOND, Millis
 from stream_mtl.watch.board import Board, BoardOptions
 from stream_mtl.watch.corrected import LEAST_DELAYS, LEAST_KNOWN, Seen, delayed, estimate
-from stream_mtl.watch.estimates import SO_FAR
+from stream_mtl.watch.readings import SO_FAR
 from tests.label.world import Life, cut, tell
 
 from .served import PLAN, feed, looking, made, serve, told

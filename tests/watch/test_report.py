@@ -9,7 +9,9 @@ import pytest
 from rich.console import Console
 
 from stream_mtl.measures import BinarySums, reading
-from stream_mtl.watch.report import Fact, Learning, NextStep, Report, TaskReport, as_plain, html, show
+from stream_mtl.watch.early_table import tone_of_interval
+from stream_mtl.watch.readings import Corrected, Maturity
+from stream_mtl.watch.report import Early, Fact, Learning, NextStep, Report, TaskReport, as_plain, html, show
 from stream_mtl.watch.tables import accounts_table, label_table, snapshots_table, tone_of, value_table
 from stream_mtl.watch.words import DASH
 
@@ -126,6 +128,37 @@ def test_every_record_is_in_one_account_and_read_is_their_sum() -> None:
         numbers = [int(cell.text.replace(",", "")) for cell in row[1:]]
         assert numbers[0] == sum(numbers[1:])
     assert [row[0].text for row in rows] == list(sample().accounts)
+
+
+def test_what_is_not_final_stands_apart_and_says_so() -> None:
+    for text in (html(sample()), printed(sample(), 160)):
+        before, after = text.split("Not final yet", 1)
+        assert "≈" not in before and "proxy:" not in before
+        for part in ("≈ 1.020", "0.92 to 1.12", "2.040", "812", "84 %", "51 %", "2026-03-07 23:00"):
+            assert part in after
+    assert "not final" in "".join(parsed(sample()).titles)
+    plain = as_plain(sample())["tasks"][0]["early"]
+    assert (plain["proxy"]["maturity"], plain["corrected"]["maturity"]) == ("proxy", "corrected")
+
+
+def test_a_report_of_final_labels_alone_says_nothing_of_others() -> None:
+    task = replace(sample().tasks[0], early=None, early_curve=())
+    assert "Not final" not in html(Report("x", tasks=[task])) + printed(Report("x", tasks=[task]))
+
+
+def test_why_there_is_no_estimate_is_said() -> None:
+    early = Early(0, Maturity(3, None, {}), why_not="12 events have a final label; 50 are needed")
+    task = replace(sample().tasks[0], early=early)
+    assert "12 events have a final label; 50 are needed" in parsed(Report("x", tasks=[task])).titles
+
+
+def test_an_estimate_that_chance_explains_is_no_alarm() -> None:
+    def estimate(low: float, value: float, high: float) -> Corrected:
+        return Corrected(1, 0, value, low, high, 0.1, 0.1, 0.5, 90)
+
+    assert tone_of_interval(estimate(0.9, 1.5, 2.4)) == "good"
+    assert tone_of_interval(estimate(1.2, 1.5, 1.9)) == "fair"
+    assert tone_of_interval(estimate(0.3, 0.5, 0.6)) == "poor"
 
 
 def test_labels_and_values_have_their_own_tables() -> None:

@@ -12,8 +12,7 @@ from stream_mtl.clock import END, HOUR, MINUTE, Millis
 from stream_mtl.join.spec import ChainSpec
 from stream_mtl.watch import corrected
 from stream_mtl.watch.board import Board, BoardOptions
-from stream_mtl.watch.estimates import SO_FAR, WAITING
-from stream_mtl.watch.readings import OutputReadings, Readings
+from stream_mtl.watch.readings import SO_FAR, WAITING, OutputReadings, Readings
 from stream_mtl.watch.words import window_name
 from tests.label.world import CHAIN, cut
 
@@ -85,7 +84,7 @@ def test_every_early_reading_agrees_with_going_through_the_rows(
             assert (found.proxy, found.corrected, found.maturity.waiting) == ({}, {}, slow.waiting())
             continue
         assert found.maturity.waiting == slow.waiting()
-        shares = {window_name(window): slow.mature(window) for window in WINDOWS}
+        shares = {WAITING: slow.mature(None)} | {window_name(w): slow.mature(w) for w in WINDOWS}
         assert found.maturity.shares == {key: near(v) for key, v in shares.items() if v is not None}
         agrees(found, WAITING, slow.read(None))
         for window in WINDOWS:

@@ -47,6 +47,20 @@ def test_what_is_not_there_yet_is_not_shown() -> None:
     assert "too few labels yet" in line(replace(early, readings=nothing))
 
 
+@pytest.mark.parametrize("width", [80, 100])
+def test_what_is_not_final_stands_apart_and_says_so(width: int) -> None:
+    lines = drawn(view(), width)
+    final, early = (
+        next(i for i, line in enumerate(lines) if head in line) for head in ("final labels", "not final yet")
+    )
+    assert final < early
+    assert "≈" not in "".join(lines[:early]) and "proxy" not in "".join(lines[:early])
+    (row,) = (line for line in lines[early:] if line.split()[:1] == ["cvr"])
+    for text in ("812", "84 %", "1.760", "≈ 0.880", "0.79 to 0.97"):
+        assert text in row
+    assert not any("order_value" in line for line in lines[early : early + 6])
+
+
 def test_a_problem_stands_in_both_forms() -> None:
     assert "look at the joiner's log" in "\n".join(drawn(view(), 100))
     assert "look at the joiner's log" in line(view())
@@ -54,7 +68,12 @@ def test_a_problem_stands_in_both_forms() -> None:
 
 def test_without_a_terminal_a_refresh_is_one_line() -> None:
     assert "\n" not in line(view())
-    for text in ("212k events/s", "p99 4.6 ms", "snapshot 8", "ctr calibration 1.01 NE 0.901 AUC 0.743"):
+    for text in (
+        "212k events/s",
+        "p99 4.6 ms",
+        "snapshot 8",
+        "ctr calibration 1.01 NE 0.901 AUC 0.743 (812 wait, estimate ≈ 1.040, 0.94 to 1.14)",
+    ):
         assert text in line(view())
 
 
