@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from stream_mtl.clock import Millis
 from stream_mtl.generate.live import Truth
 from stream_mtl.measures import BINARY, VALUE, Group
 from stream_mtl.processes.bus import accounts_of
@@ -11,9 +12,10 @@ from stream_mtl.processes.summary import abouts
 from stream_mtl.publish.snapshot import Manifest
 from stream_mtl.publish.store import SnapshotFolder
 from stream_mtl.watch.board import window_name
-from stream_mtl.watch.history import read_history, read_latest
+from stream_mtl.watch.early_table import early_of
+from stream_mtl.watch.history import EarlyLine, read_history, read_latest
 from stream_mtl.watch.readings import LIFE, OutputReadings, Reading, Readings
-from stream_mtl.watch.report import Fact, NextStep, Point, Report, SnapshotRow, TaskReport
+from stream_mtl.watch.report import EarlyPoint, Fact, NextStep, Point, Report, SnapshotRow, TaskReport
 
 
 def report_of_demo(demo: Demo, seconds: float) -> Report:
@@ -67,6 +69,8 @@ def _tasks(demo: Demo, readings: Readings) -> Iterator[TaskReport]:
             values(output.views[LIFE]),
             curve,
             _groups(output),
+            early_of(output, window),
+            [_early_point(entry.told_before, entry.early[name]) for entry in history if name in entry.early],
         )
         if window in output.views:
             text = f"{name}, the last {window} of event time only."
@@ -77,6 +81,16 @@ def values(reading: Reading) -> dict[str, float | None]:
     """Return a reading as the report has it: the values of its kind of task."""
     names = BINARY if reading.log_loss is not None else VALUE
     return {name: getattr(reading, name) for name in names}
+
+
+def _early_point(time: Millis, entry: EarlyLine) -> EarlyPoint:
+    corrected, proxy = entry.corrected, entry.proxy
+    return EarlyPoint(
+        time,
+        None if proxy is None else proxy.calibration,
+        None if corrected is None else corrected.calibration,
+        None if corrected is None else (corrected.low, corrected.high),
+    )
 
 
 def _groups(output: OutputReadings) -> list[Group]:

@@ -9,16 +9,36 @@ import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from stream_mtl.clock import Millis
 from stream_mtl.durable import replace_file, sync_folder
-from stream_mtl.watch.readings import LIFE, Reading, Readings
+from stream_mtl.watch.readings import (
+    LIFE,
+    SO_FAR,
+    WAITING,
+    Corrected,
+    OutputReadings,
+    Proxy,
+    Reading,
+    Readings,
+)
 
 MEGABYTE = 1 << 20
 
+Short = TypeVar("Short", Reading, Proxy, Corrected)
+
 _LATEST, _LINES, _OLDER = "latest.json", "history.jsonl", "history.1.jsonl"
+
+
+class EarlyLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was known of one output before its labels were final."""
+
+    view: str
+    proxy: Proxy | None = None
+    corrected: Corrected | None = None
 
 
 class HistoryLine(msgspec.Struct, frozen=True):
@@ -27,6 +47,7 @@ class HistoryLine(msgspec.Struct, frozen=True):
     rows: int
     told_before: Millis
     outputs: dict[str, dict[str, Reading]]  # by output, the views "life" and the shortest window's
+    early: dict[str, EarlyLine] = {}  # by output; nothing in it is final
 
 
 def line_of(rows: int, readings: Readings, window: str | None) -> HistoryLine | None:
@@ -37,7 +58,8 @@ def line_of(rows: int, readings: Readings, window: str | None) -> HistoryLine | 
         name: {view: _short(output.views[view]) for view in (window, LIFE) if view in output.views}
         for name, output in readings.outputs.items()
     }
-    return HistoryLine(rows, readings.told_before, outputs)
+    early = {name: _early(output, window) for name, output in readings.outputs.items() if output.proxy}
+    return HistoryLine(rows, readings.told_before, outputs, early)
 
 
 def read_latest(folder: Path) -> Readings | None:
@@ -104,7 +126,13 @@ def _backwards(folder: Path) -> Iterator[HistoryLine]:
             yield from (msgspec.json.decode(line, type=HistoryLine) for line in reversed(whole))
 
 
-def _short(reading: Reading) -> Reading:
+def _early(output: OutputReadings, window: str | None) -> EarlyLine:
+    view = output.sharpest or window or WAITING
+    proxy, corrected = output.proxy.get(SO_FAR, {}).get(view), output.corrected.get(view)
+    return EarlyLine(view, proxy and _short(proxy), corrected and _short(corrected))
+
+
+def _short(reading: Short) -> Short:
     values = msgspec.structs.asdict(reading)
     short = {name: float(f"{value:.6g}") for name, value in values.items() if isinstance(value, float)}
     return msgspec.structs.replace(reading, **short)
