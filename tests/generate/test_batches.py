@@ -118,6 +118,11 @@ def test_new_items_appear_as_time_goes_on() -> None:
         ({"click_delays": ()}, "at least one law"),
         ({"drift_periods": (2 * DAY, DAY)}, "shortest, longest"),
         ({"price_median": float("nan")}, "price_median must be between"),
+        ({"root": "page"}, "root must be impression or click"),
+        ({"root": "click", "slate": 2}, "slate must be 1"),
+        ({"looks": (0,)}, "looks must be above zero"),
+        ({"refund_rate": 1.5}, "refund_rate must be between"),
+        ({"invalid_delays": ()}, "at least one law"),
     ],
 )
 def test_options_that_cannot_be_are_refused(knobs: dict[str, object], message: str) -> None:

@@ -1,5 +1,7 @@
 """The base rates hold, and the true probabilities are true: calibrated, and better than any one number."""
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,11 +9,13 @@ import numpy.typing as npt
 import pytest
 
 from stream_mtl.clock import DAY, HOUR, MINUTE
-from stream_mtl.generate.delays import Exponential
+from stream_mtl.generate.delays import Exponential, Mixture
 from stream_mtl.generate.generated import Generated, generate
+from stream_mtl.generate.knobs import options_from
 from stream_mtl.generate.market import Market
 from stream_mtl.generate.options import PAIR_KEY, GeneratorOptions
 from stream_mtl.generate.rhythm import Sudden
+from stream_mtl.generate.stories import live
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,6 +86,97 @@ def test_the_true_probabilities_are_calibrated_and_beat_the_base_rate(world: dic
         assert log_loss(p[sure], y[sure]) < log_loss(float(y[sure].mean()), y[sure]) - 0.002
 
 
+BACK: dict[str, Any] = {
+    "refund_rate": 0.3,
+    "invalid_rate": 0.2,
+    "refund_within": 4 * DAY,
+    "invalid_within": HOUR,
+}
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        {},
+        {"root": "click", "drift_amplitude": 1.5, "drift_periods": (DAY, 2 * DAY)},
+        {"key": PAIR_KEY, "hot_keys": 20, "hot_share": 0.4},
+        {"skew": MINUTE, "skewed": 0.3},
+    ],
+)
+def test_what_is_taken_back_is_by_the_true_probabilities_which_features_tell(world: dict[str, Any]) -> None:
+    options = GeneratorOptions(impressions=50_000, seed=6, ctr=0.4, cvr=0.4, **BACK, **world)
+    generated = generate(options)
+    everyone = np.ones(options.impressions, np.bool_)
+    clicked = column(generated, "clicked") if options.root == "impression" else everyone
+    pairs = (
+        ("refund", "refunded", column(generated, "converted")),
+        ("invalid_click", "found_invalid", clicked),
+    )
+    for kind, past, rows in pairs:
+        ever = column(generated, f"p_{kind}")[rows]
+        assert ever.mean() == pytest.approx(0.3 if kind == "refund" else 0.2, rel=0.05)
+        p, y = column(generated, f"p_{kind}_in_time")[rows], column(generated, f"{past}_in_time")[rows]
+        for part in np.array_split(np.argsort(p, kind="stable"), 10):
+            assert_calibrated(p[part], y[part])
+        assert log_loss(p, y) < log_loss(float(y.mean()), y) - 0.01
+
+
+def test_a_share_of_the_refunds_gives_a_part_back_and_the_others_all() -> None:
+    options = GeneratorOptions(
+        impressions=60_000, root="click", cvr=0.5, refund_rate=0.4, refund_partial=0.25
+    )
+    generated = generate(options)
+    back = column(generated, "refunded")
+    value, given = column(generated, "value")[back], column(generated, "given_back")[back]
+    assert (given <= value).all()
+    assert (given < value).mean() == pytest.approx(0.25, rel=0.1)
+    refunds = generated.streams["refund"]
+    amounts = dict(zip(column(generated, "click_id")[back], given, strict=True))
+    told = zip(refunds.table["click_id"].to_pylist(), refunds.table["amount"].to_pylist(), strict=True)
+    assert all(
+        amounts[click] == amount for (click, amount), bad in zip(told, refunds.fate, strict=True) if bad == 0
+    )
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        {},
+        {"root": "click", "drift_amplitude": 1.5, "delay_drift_amplitude": 0.5, "duration": 10 * DAY},
+        {"key": PAIR_KEY, "hot_keys": 20, "hot_share": 0.4},
+        {"skew": MINUTE, "skewed": 0.3},
+    ],
+)
+def test_the_chances_at_a_look_are_the_true_ones(world: dict[str, Any]) -> None:
+    """After ten minutes, counted from the click as the join counts: (late share, dp, rn) against what happened."""
+    laws = (Exponential(10 * MINUTE), Mixture(Exponential(5 * MINUTE), Exponential(9 * HOUR), 0.3))
+    options = GeneratorOptions(
+        impressions=40_000,
+        seed=7,
+        ctr=0.5,
+        cvr=0.4,
+        conversion_delays=laws,
+        conversion_within=20 * HOUR,
+        looks=(10 * MINUTE, HOUR),
+        **world,
+    )
+    generated = generate(options)
+    clicked = np.ones(options.impressions, np.bool_)
+    at = column(generated, "ts")
+    if options.root == "impression":
+        clicked, at = column(generated, "clicked"), column(generated, "click_time")
+    bought = column(generated, "converted_in_time")
+    for look, name in ((10 * MINUTE, "10m"), (HOUR, "1h")):
+        late = bought & (column(generated, "conversion_time") - at > look)
+        shown_no = clicked & ~(bought & ~late)
+        share, dp, rn = (column(generated, f"{what}_{name}") for what in ("late", "dp", "rn"))
+        for p, y, rows in ((dp, late, clicked), (share, late, bought), (rn, ~bought, shown_no)):
+            for part in np.array_split(np.flatnonzero(rows)[np.argsort(p[rows], kind="stable")], 8):
+                assert_calibrated(p[part], y[part])
+        given = column(generated, "p_conversion_in_time")
+        assert share * given == pytest.approx(dp, abs=1e-12)
+
+
 def test_a_key_that_comes_back_early_has_less_time() -> None:
     options = GeneratorOptions(
         impressions=100_000,
@@ -134,14 +229,30 @@ def test_a_sudden_change_of_the_delays_is_seen() -> None:
         assert medians[1] / medians[0] == pytest.approx(factor, rel=0.15)
 
 
-def test_drift_moves_what_a_model_has_learned() -> None:
-    still = Market(GeneratorOptions(items=200, new_items=0.0))
-    moving = Market(
-        GeneratorOptions(items=200, new_items=0.0, drift_amplitude=1.0, drift_periods=(2 * DAY, 2 * DAY))
-    )
-    now = still.options.start
-    # A day is half a cycle: every weight has swung to the other side.
-    for market, low, high in ((still, 0.999, 1.0), (moving, -0.5, 0.8)):
+@pytest.mark.parametrize("speed", [1.0, 2.0, 0.0])
+def test_drift_moves_what_a_model_has_learned_as_fast_as_is_said(speed: float) -> None:
+    cycle: dict[str, Any] = {"drift_amplitude": 1.0, "drift_periods": (2 * DAY, 2 * DAY)}
+    for knobs in ({}, cycle | {"drift_speed": speed}):
+        market = Market(GeneratorOptions(items=200, new_items=0.0, **knobs))
+        now = market.options.start
         shown = market.sample_context(20_000, now, np.random.default_rng(5))
-        logits = [np.log(p / (1 - p)) for p in (market.click_probability(shown, now + at) for at in (0, DAY))]
-        assert low <= np.corrcoef(*logits)[0, 1] <= high
+        for kind in ("click", "conversion"):
+            # A day is half a cycle: every weight has swung to the other side. At twice the speed it is back.
+            p, after = (market.probability(kind, shown, now + at) for at in (0, DAY))
+            moved = np.corrcoef(np.log(p / (1 - p)), np.log(after / (1 - after)))[0, 1]
+            assert -0.5 <= moved <= 0.8 if knobs and speed == 1.0 else moved >= 0.999
+
+
+def test_in_the_example_who_stands_still_loses_what_makes_the_methods_differ() -> None:
+    """Section by section, the setting of `examples/delayed.toml` at a tenth of its size: rates, delays, drift."""
+    path = Path(__file__).parents[2] / "examples" / "delayed.toml"
+    options = options_from(tomllib.loads(path.read_text())["generate"], ["impressions=72000"])
+    generated, market = generate(options), Market(options)
+    y, dp, p = (column(generated, name) for name in ("converted_in_time", "dp_15m", "p_conversion_in_time"))
+    assert p.mean() == pytest.approx(0.1, rel=0.1)
+    assert dp.sum() / p.sum() == pytest.approx(0.7, abs=0.03)
+    assert log_loss(p, y) < 0.24
+    stories = live(options, market)
+    for days, lost in ((1, 0.01), (3, 0.1)):
+        old = market.conversion_probability(stories.exposures.context, stories.exposures.time - days * DAY)
+        assert log_loss(old, y) > log_loss(p, y) + lost

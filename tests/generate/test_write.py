@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from stream_mtl.config.load import load
 from stream_mtl.errors import ConfigError
+from stream_mtl.generate.command import generate_files
 from stream_mtl.generate.faults import Breakage
-from stream_mtl.generate.fields import event_fields
+from stream_mtl.generate.fields import KINDS, event_fields
 from stream_mtl.generate.generated import Stream, generate
 from stream_mtl.generate.options import PAIR_KEY, GeneratorOptions
 from stream_mtl.generate.write import FileFormat, declarations, write
+from stream_mtl.processes.replay import replay
 
 FORMATS: tuple[FileFormat, ...] = ("avro", "jsonl", "csv")
 OPTIONS = GeneratorOptions(impressions=4_000, ctr=0.2, cvr=0.4, malformed=0.02, slate=2)
@@ -78,6 +82,31 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
     assert everything("a", OPTIONS) == everything("b", OPTIONS)
     differing = everything("c", OPTIONS), everything("d", other)
     assert all(differing[0][name] != differing[1][name] for name in differing[0])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_taken_back_changes_no_other_file(tmp_path: Path, format: FileFormat) -> None:
+    more = replace(OPTIONS, refund_rate=0.5, invalid_rate=0.5, looks=(60_000,))
+    for folder, options in (("without", OPTIONS), ("with", more)):
+        write(generate(options), tmp_path / folder, format)
+    assert not (tmp_path / "without/refunds").exists()
+    assert (tmp_path / "with/refunds" / f"000.{format}").stat().st_size > 5_000
+    assert (tmp_path / "with/invalid_clicks" / f"000.{format}").stat().st_size > 5_000
+    for kind in KINDS:
+        paths = [tmp_path / folder / f"{kind}s/000.{format}" for folder in ("without", "with")]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_one_file_holds_the_knobs_and_the_configuration_that_reads_what_they_make(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples/delayed.toml"
+    accounts = generate_files(tmp_path, example, ["impressions=2000"], "avro", 1)
+    overrides = ["tasks.cvr.method=oracle"]
+    for config, given in ((example, overrides), (tmp_path / "config.toml", [])):
+        replayed = replay(
+            load(config, {}, given, tmp_path), tmp_path / "letters", lambda: False, lambda *_: None
+        )
+        for kind, counts in replayed.accounts.items():
+            assert counts == {name: accounts[kind][name] for name in counts}
 
 
 def broken(stream: Stream, *how: Breakage) -> list[int]:
