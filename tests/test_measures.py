@@ -1,5 +1,7 @@
 """Metric sums add, and their values are those of the formulas computed directly."""
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -165,3 +167,27 @@ def test_saved_sums_come_back_as_they_were() -> None:
         for name, array in sums.arrays().items():
             np.testing.assert_array_equal(back.arrays()[name], array)
             assert back.arrays()[name].dtype == array.dtype
+
+
+def direct_precision_recall(p: Floats, y: Floats) -> list[tuple[float, float]]:
+    """Return (recall, precision) when all from each prediction up are taken, the highest prediction first."""
+    taken = [y[p >= threshold] for threshold in sorted(set(p.tolist()), reverse=True)]
+    return [(one.sum() / y.sum(), one.mean()) for one in taken]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS)
+def test_precision_over_recall_is_that_of_every_threshold_by_both_rules(seed: int) -> None:
+    p, y = draw(seed, ties=True)  # then bins are thresholds
+    sums = BinarySums.of(p, y)
+    points = [(0.0, 1.0), *direct_precision_recall(p, y)]
+    steps = [(after - before, low, high) for (before, low), (after, high) in pairwise(points)]
+    assert measures.average_precision(sums) == pytest.approx(sum(gain * high for gain, _, high in steps))
+    trapezoid = sum(gain * (low + high) / 2 for gain, low, high in steps)
+    assert measures.precision_recall_trapezoid(sums) == pytest.approx(trapezoid)
+
+
+def test_without_a_positive_there_is_no_recall() -> None:
+    sums = BinarySums.of(np.array([0.1, 0.4]), np.zeros(2))
+    assert measures.average_precision(sums) is None
+    assert measures.precision_recall_trapezoid(sums) is None

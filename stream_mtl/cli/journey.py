@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from stream_mtl.cli.app import ConfigFile, Overrides, app, loaded, print_accounts, say
+from stream_mtl.cli.comparing import Asked, compare_, progress_bar
 
 
 @app.command("gen")
@@ -62,16 +62,49 @@ def replay_(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where report and dead letters go.")
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAYS", help="Methods, or challengers by name, to be compared: wait:24h,fnw,oracle."
+        ),
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="With --compare: whose method; the latest label's if absent."),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(help="With --compare: learners of each way, each with a seed of its own.")
+    ] = 1,
+    rates: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBERS", help="With --compare: learning rates to be tried: 1e-3,3e-3."),
+    ] = None,
+    grade_after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="With --compare: how long is learned before it counts; a window's length.",
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="With --compare: processes; 0: one for each core.")] = 0,
     as_json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Join and learn from recorded events as fast as they can be read, and report how good it was.
+
+    With --compare: which way of treating late labels would have served best, for one read and one join.
 
     Examples:
 
     stream-mtl replay market/config.toml
 
     stream-mtl replay examples/rees46.toml --events logs/ -X tasks.purchase.method=fnw
+
+    stream-mtl replay market/config.toml --compare wait:15m,wait:24h,fnw,es_dfm:15m,oracle --seeds 3
     """
+    if compare is not None:
+        asked = Asked(compare, tasks, seeds, rates, grade_after, workers)
+        compare_(config, loaded(config, overrides, events), asked, out, as_json_)
+        return
     from stream_mtl.processes.replay import replay
     from stream_mtl.processes.stop import stopped_by_signals
     from stream_mtl.processes.summary import report_of
@@ -79,7 +112,7 @@ def replay_(
 
     made = loaded(config, overrides, events)
     folder = Path(f"{config.stem}-replay") if out is None else out
-    with stopped_by_signals() as stop, _progress() as progress:
+    with stopped_by_signals() as stop, progress_bar("replay") as progress:
         replayed = replay(made, folder / "dead-letters", stop, progress)
     report = report_of(replayed, f"Replay of {config.name}", config)
     page = folder / "report.html"
@@ -150,25 +183,6 @@ def _screen() -> Iterator[Callable[[Any], None]]:
             say(line(view))
 
     yield print_line
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, int], None]]:
-    """Give a function that moves a bar on stderr; where that is no terminal, it is silent."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[records]:,} records"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("replay", records=0)
-
-        def show(read: int, size: int, records: int) -> None:
-            bar.update(task, completed=read, total=max(size, 1), records=records)
-
-        yield show
 
 
 @app.command("digest")

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stream_mtl.clock import DAY, HOUR, MINUTE, Millis
-from stream_mtl.learn.outcomes import Truths
-from stream_mtl.learn.predict import Predictions
 from stream_mtl.measures import (
     BinarySums,
     auc,
@@ -28,6 +27,7 @@ from stream_mtl.measures import (
 )
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[Any]
 
 HOURS = 24
 _WIDTHS = tuple(
@@ -96,7 +96,7 @@ class Grades:
         self.span = span
         self._blocks = [BinarySums.nothing() for _ in range(len(span))]
         self._hours = [BinarySums.nothing() for _ in range(HOURS)]
-        self._waiting: list[tuple[Ints, npt.NDArray[np.float32], npt.NDArray[np.float64]]] = []
+        self._waiting: list[tuple[Ints, Floats, Floats]] = []
         self._rows = 0
 
     def marks(self) -> "Marks":
@@ -112,7 +112,7 @@ class Grades:
             },
         )
 
-    def add(self, time: Ints, predicted: npt.NDArray[np.float32], truth: npt.NDArray[np.float64]) -> None:
+    def add(self, time: Ints, predicted: Floats, truth: Floats) -> None:
         """Take exposures: when they were, what was predicted, what became of them; nan where not known. (n,) each"""
         known = ~np.isnan(truth) & ~np.isnan(predicted)
         rows = np.flatnonzero(known & (time >= self.span.since) & (time < self.span.until))
@@ -137,7 +137,7 @@ class Grader:
         self.grades: Mapping[str, Grades] = {name: Grades(span) for name in graded}
         self._columns = [(list(outputs).index(name), grades) for name, grades in self.grades.items()]
 
-    def __call__(self, time: Ints, predictions: Predictions, truths: Truths) -> None:
+    def __call__(self, time: Ints, predictions: Floats, truths: Floats) -> None:
         """Take final rows."""
         for column, grades in self._columns:
             grades.add(time, predictions[:, column], truths[:, column])
@@ -154,9 +154,7 @@ def _value(
     return Value(how(whole), *parts)
 
 
-def _put(
-    cells: list[BinarySums], cell: Ints, predicted: npt.NDArray[np.float32], truth: npt.NDArray[np.float64]
-) -> None:
+def _put(cells: list[BinarySums], cell: Ints, predicted: Floats, truth: Floats) -> None:
     for number, rows in _groups(cell):
         cells[number] = cells[number] + BinarySums.of(predicted[rows], truth[rows])
 
