@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from inspect import signature
 from typing import Any, Final, TypeVar
 
@@ -22,6 +23,7 @@ from kafka import (
     OffsetSpec,
     TopicPartition,
     __version__,
+    codec,
 )
 from kafka import errors as failures
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -29,9 +31,11 @@ from kafka.consumer.fetcher import Fetcher
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.net.compat import KafkaNetClient
 from kafka.record.default_records import DefaultRecordBatch
+from kafka.record.util import crc32c_c
 
 from stream_mtl.connectors.backlog import Backlog
 from stream_mtl.connectors.base import Positions, Unreadable
+from stream_mtl.connectors.codecs import check_codecs
 from stream_mtl.connectors.courier import Courier, Header
 from stream_mtl.connectors.glance import Glance
 from stream_mtl.connectors.kafka_reader import LOST, KafkaReader, Place, Topic
@@ -119,13 +123,16 @@ class Kafka:
         *,
         instance_id: str | None = None,
         session_timeout: int = 45_000,
+        watchdog: Watchdog | None = None,
     ) -> "Membership":
         """Become a member of a group that shares the partitions of topics. Raises ConfigError, Unavailable."""
         found = self._partitions(topics)
         if len(set(found.values())) > 1:
             numbers = ", ".join(f"{topic} has {count}" for topic, count in sorted(found.items()))
             raise ConfigError(f"kafka: topics that are joined need equally many partitions: {numbers}")
-        return Membership(self._options, group, tuple(topics), before_lost, instance_id, session_timeout)
+        return Membership(
+            self._options, group, tuple(topics), before_lost, instance_id, session_timeout, watchdog
+        )
 
     def glance(self, places: Collection[Place]) -> Glance:
         """Look at a few records of places, with their keys. Raises Unavailable."""
@@ -152,6 +159,8 @@ class Membership:
     go to others, also what comes back at once; meanwhile `poll` (or `close`) waits, in another thread of the client,
     heartbeats rest, and the session timeout is what it may take. It must not call `poll` or `close`.
 
+    A poll that hangs is the watchdog's business, which does not count what `before_lost` takes.
+
     Two processes with one `instance_id`: kafka-python keeps it to itself until the first one commits; then `poll`
     raises Fenced.
     """
@@ -164,12 +173,13 @@ class Membership:
         before_lost: BeforeLost,
         instance_id: str | None,
         session_timeout: int,
+        watchdog: Watchdog | None,
     ) -> None:
         self._topics, self._before_lost = topics, before_lost
+        self._watchdog = watchdog or Watchdog()
         self._patience = session_timeout / 1_000
         self._owned: frozenset[int] = frozenset()  # as was told to the caller
         self._moving = True  # the group is being put together
-        self._inside = False  # the listener
         settings = consuming() | {
             "auto_offset_reset": "latest",  # or a first poll fails: no offset was committed yet
             "group_id": group,
@@ -205,14 +215,18 @@ class Membership:
 
     def close(self) -> None:
         """Let the others have what is ours, and leave. A member with `instance_id` stays until its session ends."""
-        with _answering("leave the group"):
-            self._consumer.close(autocommit=False)
+        try:
+            with _answering("leave the group"):
+                self._consumer.close(autocommit=False)
+        finally:
+            self._watchdog.close()
 
     def revoked(self) -> None:
         """Do what must be done before partitions go. Called by the client."""
         self._moving = True
         if self._owned:
-            self._before_lost(self._owned)
+            with self._watchdog.resting():
+                self._before_lost(self._owned)
 
     def gone(self) -> None:
         """Take note that we were put out of the group: it is too late to do anything. Called by the client."""
@@ -225,7 +239,7 @@ class Membership:
 
     def _look(self, timeout: int) -> None:
         try:
-            with _answering("be a member of the group"):
+            with _answering("be a member of the group"), self._watchdog.watching(timeout / 1_000):
                 self._consumer.poll(timeout_ms=timeout)
         except StreamMtlError as error:
             origin = error.__cause__ and error.__cause__.__cause__
@@ -725,6 +739,7 @@ def _connect(
         return made[-1]
 
     quiet()
+    _check()
     started = time.monotonic()
     try:
         return kind(
@@ -742,6 +757,20 @@ def _connect(
         raise ConfigError(f"kafka: cannot connect to {options.bootstrap_servers}: {error}") from error
     finally:
         quiet()
+
+
+@cache
+def _check() -> None:
+    """Check once a process that every compression works. Raises ConfigError."""
+    check_codecs(
+        {
+            "gzip": (codec.gzip_encode, codec.gzip_decode),
+            "snappy": (codec.snappy_encode, codec.snappy_decode),
+            "lz4": (codec.lz4_encode, codec.lz4_decode),
+            "zstd": (codec.zstd_encode, codec.zstd_decode),
+        },
+        crc32c_c,
+    )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ Place: TypeAlias = tuple[str, int]
 """A topic and one of its partitions."""
 
 PATIENCE: Final = 5  # ms that a poll waits where records may come
-LOST: Final = "the broker has dropped or lost what comes next: put it back, or join anew under another join.path and join.state"
+LOST: Final = "the broker has dropped or lost what comes next: put it back, or join anew with another join.path and join.state"
 """What to do about it."""
 
 _SURE: Final = 1_000  # ms that it waits where they are known to be there

@@ -43,6 +43,17 @@ class Watchdog:
         finally:
             self._deadline = None
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Do not count what is done inside, within a call that is watched: by the thread which that call waits for."""
+        began, deadline = time.monotonic(), self._deadline
+        self._deadline = None
+        try:
+            yield
+        finally:
+            if deadline is not None:
+                self._deadline = deadline + time.monotonic() - began
+
     def close(self) -> None:
         """Stop watching. May be called twice."""
         self._stop.set()

@@ -35,3 +35,16 @@ def test_a_call_that_returns_is_left_alone() -> None:
         assert barked.wait(30)
     watchdog.close()
     watchdog.close()
+
+
+def test_what_is_done_for_a_call_that_waits_for_it_does_not_count() -> None:
+    barked = threading.Event()
+    watchdog = Watchdog(grace=0.3, bark=barked.set)
+    with watchdog.watching(0):
+        with watchdog.resting():
+            assert not barked.wait(1)
+        assert barked.wait(30)
+    with watchdog.resting():  # nothing is watched
+        pass
+    assert watchdog._deadline is None
+    watchdog.close()
