@@ -7,6 +7,7 @@ history.1.jsonl    the lines before those
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ import msgspec
 
 from stream_mtl.clock import Millis
 from stream_mtl.durable import replace_file, sync_folder
+from stream_mtl.errors import NotWritten
 from stream_mtl.watch.readings import (
     LIFE,
     SO_FAR,
@@ -92,14 +94,21 @@ class History:
         """Replace the latest readings, unless what is there knows more: after a restart the sums catch up first."""
         told = readings.told_before
         if self._shown is None or (told is not None and told >= self._shown):
-            replace_file(self._folder / _LATEST, msgspec.json.format(msgspec.json.encode(readings)))
+            with _written(self._folder / _LATEST):
+                replace_file(self._folder / _LATEST, msgspec.json.format(msgspec.json.encode(readings)))
             self._shown = told
 
     def append(self, line: HistoryLine) -> None:
-        """Add a line, once: one of as many rows that is there already changes nothing."""
+        """Add a line, once: one of as many rows that is there already changes nothing. Raises NotWritten."""
         if line.rows < self._next:
             return
         data = msgspec.json.encode(line) + b"\n"
+        with _written(self._lines):
+            self._add(data)
+        self._next = line.rows + 1
+
+    def _add(self, data: bytes) -> None:
+        _mend(self._lines)  # a disk that was full may have left a part
         size = self._lines.stat().st_size if self._lines.is_file() else 0
         if size and size + len(data) > self._limit:
             self._lines.rename(self._folder / _OLDER)
@@ -108,7 +117,14 @@ class History:
             file.flush()
             os.fsync(file.fileno())
         sync_folder(self._folder)
-        self._next = line.rows + 1
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotWritten(f"{path} cannot be written: {error}; it is tried again") from error
 
 
 def _mend(path: Path) -> None:
