@@ -31,7 +31,7 @@ class Runoff:
     """Cohorts of clocks, until their labels are final, and the delays of those before them."""
 
     def __init__(self, course: Course, windows: Sequence[Millis]) -> None:
-        self.course = course
+        self.course, self._windows = course, tuple(windows)
         self.width = max(-(-course.open // CELLS), 1)  # ms, of a cell
         self._lags = course.open // self.width + 2
         self._remembered = max(course.open, *windows, 1)  # how far back delays are taken from
@@ -40,8 +40,10 @@ class Runoff:
         self._delays = Keyed(1)  # by part * lags + lag: events of whole cohorts
         beyond = [window for window in windows if window > course.open]
         self._ripe = {window: Keyed(_BEGAN + 1) for window in beyond}  # by part
-        kept = [] if course.joint else [(look, w) for look in course.looks for w in (_LOOKS_LIFE, *windows)]
-        self._seen = {key: Keyed(3) for key in kept}  # by part: clocks, sum of scores, events seen
+        self.looks = (
+            () if course.joint else course.looks
+        )  # of which sums are kept, by part: clocks, scores, events
+        self._seen = {(look, w): Keyed(3) for look in self.looks for w in (_LOOKS_LIFE, *windows)}
 
     def add(self, early: Early, told_before: Millis) -> None:
         """Count what rows say, and go on to this event time."""
@@ -110,11 +112,6 @@ class Runoff:
         sums: npt.NDArray[np.float64] = self._seen[look, window or _LOOKS_LIFE].sums.sum(axis=0)
         return sums
 
-    @property
-    def looks(self) -> list[Millis]:
-        """The looks of which sums are kept."""
-        return list(dict.fromkeys(look for look, _ in self._seen))
-
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return everything, by name."""
         return {
@@ -164,13 +161,13 @@ class Runoff:
         self._came.add(cell[came] * self._lags + lag, 1)
 
     def _look(self, early: Early, served: npt.NDArray[np.bool_], told_before: Millis) -> None:
-        for look, window in self._seen:
-            rows = early.task.looks(look) & served
-            told = early.task.told[rows]
-            part = told // part_of(window) if window else np.zeros_like(told)
-            within = part >= (first_part(window, told_before) if window else 0)
-            values = early.served[rows], early.task.happened[rows]
-            self._seen[look, window].add(part[within], 1, *(value[within] for value in values))
+        for look in self.looks:
+            rows = np.flatnonzero(early.task.looks(look) & served)
+            told, score, label = early.task.told[rows], early.served[rows], early.task.happened[rows]
+            for window in (_LOOKS_LIFE, *self._windows):
+                part = told // part_of(window) if window else np.zeros_like(told)
+                within = part >= (first_part(window, told_before) if window else 0)
+                self._seen[look, window].add(part[within], 1, score[within], label[within])
 
     def _ripen(self, told_before: Millis) -> None:
         """Take cohorts whose last label is in out of those that wait; what came of them says how late events are."""
