@@ -106,7 +106,7 @@ ATTRIBUTION = Log(
     key="impression_id",
     tasks={
         "ctr": {"event": "click", "method": "wait"},
-        "cvr": {"event": "conversion", "given": "ctr", "method": "es_dfm:1h"},
+        "cvr": {"event": "conversion", "given": "ctr", "method": "fnw"},
     },
     features={
         **{name: {"type": "categorical", "dim": 8} for name in CATEGORIES},

@@ -55,7 +55,7 @@ CRITEO = Log(
         ),
     ),
     key="click_id",
-    tasks={"cvr": {"event": "conversion", "method": "es_dfm:15m"}},
+    tasks={"cvr": {"event": "conversion", "method": "fnw"}},
     features={
         **{name: {"type": "numeric", "log1p": True} for name in INTEGERS},
         **{name: {"type": "categorical", "dim": 8} for name in TEXTS},

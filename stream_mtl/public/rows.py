@@ -13,7 +13,7 @@ from stream_mtl.errors import DataError
 from stream_mtl.public.aside import Aside
 from stream_mtl.public.base import Ints, Log
 
-_PORTION = 8 << 20  # bytes of text read at a time
+_PORTION = 1 << 20  # bytes of text read at a time; Arrow reads up to 32 ahead
 _HEAD = 1 << 16  # bytes in which the first line must end
 _COMPRESSED = (".gz",)
 
