@@ -85,7 +85,7 @@ def _numbers(text: str | None) -> tuple[float, ...]:
     try:
         return tuple(float(one) for one in _names(text))
     except ValueError as error:
-        raise ConfigError(f"--rates {text}: {error}; write numbers: --rates 1e-3,3e-3") from None
+        raise ConfigError(f"--rates {text}: {error}; write numbers: --rates 0.5,1,2") from None
 
 
 def _duration(text: str | None) -> int | None:

@@ -77,7 +77,9 @@ def replay_(
     ] = 1,
     rates: Annotated[
         str | None,
-        typer.Option(metavar="NUMBERS", help="With --compare: learning rates to be tried: 1e-3,3e-3."),
+        typer.Option(
+            metavar="NUMBERS", help="With --compare: factors of the learning rates to be tried: 0.5,1,2."
+        ),
     ] = None,
     grade_after: Annotated[
         str | None,

@@ -10,11 +10,10 @@ from typing import TypeAlias
 import numpy as np
 
 from stream_mtl.clock import BEGINNING, Millis
-from stream_mtl.config.challengers import CHAMPION, with_challengers
+from stream_mtl.config.challengers import CHAMPION, challenger, with_challengers
 from stream_mtl.config.labels import is_labelled
 from stream_mtl.config.load import Loaded
 from stream_mtl.config.problems import nearest
-from stream_mtl.config.sections import Config
 from stream_mtl.config.values import parse_method
 from stream_mtl.errors import ConfigError
 from stream_mtl.join.log import FileLog
@@ -41,7 +40,7 @@ class CompareOptions:
     ways: tuple[str, ...]  # methods ("es_dfm:15m"), challengers by name, or "champion"
     tasks: tuple[str, ...] = ()  # whose method is compared; none: the label that takes longest to be final
     seeds: int = 1
-    rates: tuple[float, ...] = ()  # learning rates to be tried with each; none: the configured one
+    rates: tuple[float, ...] = ()  # factors of the learning rates to be tried with each; none: 1 alone
     grade_after: Millis | None = None  # from the first exposure on; None: one life of a label
     workers: int = 1  # processes
 
@@ -51,7 +50,7 @@ class Trial:
     """One learner."""
 
     way: str
-    rate: float | None
+    rate: float  # factor of the learning rates
     seed: int
 
 
@@ -71,7 +70,7 @@ class Read:
 class Compared:
     """What a comparison came to."""
 
-    config: Config
+    loaded: Loaded
     tasks: tuple[str, ...]
     outputs: tuple[str, ...]  # what is graded: the tasks, and their products where all learn these
     settings: dict[str, tuple[str, ...]]  # way -> what it has otherwise than the configuration
@@ -118,7 +117,7 @@ def compare(
         shutil.rmtree(log, ignore_errors=True)
     oracles = {trial.way for trial, one in made.items() if _reads_ahead(one)}
     return Compared(
-        config=loaded.config,
+        loaded=loaded,
         tasks=tasks,
         outputs=outputs,
         settings=settings,
@@ -184,18 +183,26 @@ def _entered(
     """Return the configuration with every learner as a challenger, and the learners in their order."""
     if options.seeds < 1:
         raise ConfigError("--seeds must be 1 at least")
+    if any(rate <= 0 for rate in options.rates):
+        raise ConfigError("--rates are factors, and above zero")
     first = loaded.config.learn.seed
     trials = {
-        Trial(way, rate, seed): (
-            *own,
-            *(() if rate is None else (f"learn.learning_rate={rate}",)),
-            f"learn.seed={seed}",
-        )
+        Trial(way, rate, seed): (*own, *rates_of(loaded, own, rate), f"learn.seed={seed}")
         for seed in range(first, first + options.seeds)
         for way, own in settings.items()
-        for rate in options.rates or (None,)
+        for rate in options.rates or (1.0,)
     }
     return with_challengers(loaded, {str(trial): own for trial, own in trials.items()}), trials
+
+
+def rates_of(loaded: Loaded, settings: Sequence[str], factor: float) -> tuple[str, ...]:
+    """Return what makes both learning rates of a way so many times what they are."""
+    if factor == 1:
+        return ()
+    way = challenger(with_challengers(loaded, {"way": settings}), "way")
+    recipe = recipe_of(next(one for one in declared_together(way) if one.name == "way"))
+    rates = {"learning_rate": recipe.rate, "embedding_learning_rate": recipe.learn.row_rate}
+    return tuple(f"learn.{name}={rate * factor:.6g}" for name, rate in rates.items())
 
 
 def _outputs(tasks: Sequence[str], made: Sequence[Declared]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from statistics import fmean
 from stream_mtl.clock import Millis
 from stream_mtl.config.values import parse_method
 from stream_mtl.learn.panel import Graded
-from stream_mtl.processes.compare import Compared
+from stream_mtl.processes.compare import Compared, rates_of
 from stream_mtl.watch.comparison import Contender, best_of_rates, recommend, share_of_gain
 from stream_mtl.watch.comparison_page import Compared as OutputCompared
 from stream_mtl.watch.comparison_page import Comparison
@@ -38,7 +38,7 @@ def comparison_of(made: Compared, title: str, config: Path) -> Comparison:
 
 
 def _contenders(made: Compared, output: str) -> list[Contender]:
-    groups: dict[tuple[str, float | None], list[Graded]] = {}
+    groups: dict[tuple[str, float], list[Graded]] = {}
     for trial, graded in made.trials.items():
         groups.setdefault((trial.way, trial.rate), []).append(graded)
     return [
@@ -64,7 +64,7 @@ def _subtitle(made: Compared) -> str:
     seeds, rates = (len({getattr(trial, name) for trial in made.trials}) for name in ("seed", "rate"))
     several = [
         f"{seeds} seeds" if seeds > 1 else "",
-        f"{rates} learning rates, the best of each way" if rates > 1 else "",
+        f"{rates} step sizes, the best of each way" if rates > 1 else "",
     ]
     return (
         f"Graded: {moment(made.span.since)} to {moment(made.span.until)} UTC"
@@ -106,7 +106,7 @@ def _notes(made: Compared, first: OutputCompared) -> Iterator[str]:
     yield from _gains(first)
     if len({trial.rate for trial in made.trials}) > 1:
         yield (
-            "The learning rate of each way was chosen on the exposures that are shown here; on others it may do a little "
+            "The step size of each way was chosen on the exposures that are shown here; on others it may do a little "
             "worse."
         )
 
@@ -135,10 +135,8 @@ def _next_steps(made: Compared, first: OutputCompared, config: Path) -> Iterator
     way = recommend(first.contenders).way
     if way is None:
         return
-    settings = [*made.settings[way]]
-    rate = next((one.rate for one in first.contenders if one.name == way), None)
-    if rate is not None:
-        settings.append(f"learn.learning_rate={rate:g}")
+    rate = next(one.rate for one in first.contenders if one.name == way)
+    settings = [*made.settings[way], *rates_of(made.loaded, made.settings[way], rate)]
     if settings:
         flags = " ".join(f"-X {setting}" for setting in settings)
         yield NextStep("See all of its report", f"stream-mtl replay {config} {flags}")

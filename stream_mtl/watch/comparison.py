@@ -22,14 +22,14 @@ FEW = 200
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One way, with the rate that served it best; marks by seed."""
+    """One way with one step size; marks by seed."""
 
     name: str
     marks: Sequence[Marks]
     examples: float  # learned, the mean over seeds
     cpu_seconds: float  # the mean over seeds
     reads_ahead: bool = False  # an oracle: to compare with, nothing to take
-    rate: float | None = None  # None: the configured one
+    rate: float = 1.0  # factor of the learning rates
 
     @property
     def log_loss(self) -> float | None:
@@ -192,7 +192,7 @@ def _warnings(taken: Contender, contenders: Sequence[Contender]) -> Iterator[str
         yield "the events reach over too little time for intervals"
     for one in contenders:
         if not _is_whole(one, contenders):
-            yield f"{one.name} gave predictions that are not finite, and is left out; a smaller learning rate may help"
+            yield f"{one.name} gave predictions that are not finite, and is left out; smaller learning rates may help"
 
 
 def _is_whole(one: Contender, contenders: Sequence[Contender]) -> bool:

@@ -44,12 +44,12 @@ _LEAST = 30
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The ways of one output: of each, the rate that served it best."""
+    """The ways of one output: of each, the step size that served it best."""
 
     output: str
     about: str
     contenders: Sequence[Contender]
-    tried: Sequence[Contender] = ()  # all rates, where several were tried
+    tried: Sequence[Contender] = ()  # all step sizes, where several were tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def _section(one: Compared, span: Span) -> Iterator[str]:
     yield tabular(_table(one))
     yield figures(_charts(one, advice, span))
     if len(one.tried) > len(one.contenders):
-        yield f"<details><summary>Every learning rate that was tried</summary>{tabular(_tried(one))}</details>"
+        yield f"<details><summary>Every step size that was tried</summary>{tabular(_tried(one))}</details>"
     for name, text in _NAMES.items():
         yield f"<details><summary>{escape(text)}, with intervals</summary>{tabular(_measured(one, name))}</details>"
 
@@ -185,7 +185,7 @@ def _row(way: Contender, best: Contender | None, chosen: str | None) -> list[Tex
 
 
 def _named(way: Contender) -> str:
-    return way.name if way.rate is None else f"{way.name} @ {way.rate:g}"
+    return way.name if way.rate == 1 else f"{way.name} × {way.rate:g}"
 
 
 def _behind(behind: Difference | None) -> TextCell:

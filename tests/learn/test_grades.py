@@ -63,8 +63,8 @@ def test_marks_are_those_of_the_rows_however_they_were_told(seed: int, cut: int)
     time, predicted, truth = told(seed)
     span = Span(START + 5 * HOUR, START + 3 * DAY, blocks=6)
     grades = Grades(span)
-    for part in (slice(0, cut), slice(cut, None)):
-        grades.add(time[part], predicted[part], truth[part])
+    for rows in (slice(0, cut), slice(cut, None)):
+        grades.add(time[rows], predicted[rows], truth[rows])
     found, wanted = grades.marks(), directly(span, time, predicted, truth)
     assert (found.examples, found.positives) == (wanted.examples, wanted.positives)
     for name, value in wanted.values.items():

@@ -88,7 +88,7 @@ def test_each_learns_and_predicts_what_it_would_alone(config: Path, made: Compar
     column = alone.plan.outputs.index("cvr")
     keep = ~np.isnan(labels[:, column]) & (time >= made.span.since) & (time < made.span.until)
     sums = BinarySums.of(predicted[keep, column], labels[keep, column])
-    graded = made.trials[Trial(way, None, 0)]
+    graded = made.trials[Trial(way, 1, 0)]
     assert graded.tally.steps == steps
     assert sum(graded.marks["cvr"].examples) == keep.sum()
     assert graded.marks["cvr"].values["log_loss"].whole == pytest.approx(log_loss(sums), rel=1e-6)
@@ -112,10 +112,10 @@ def test_processes_learn_what_one_does(config: Path, made: Compared) -> None:
 
 
 def test_rates_are_tried_and_the_best_of_each_way_is_shown(config: Path) -> None:
-    made = compared(config, CompareOptions(("fnw", "wait:15m"), rates=(1e-5, 5e-3)))
+    made = compared(config, CompareOptions(("fnw", "wait:15m"), rates=(0.01, 1)))
     shown = comparison_of(made, "t", config).outputs[0]
     assert {(one.name, one.rate) for one in shown.tried} == {
-        (w, r) for w in ("fnw", "wait:15m") for r in (1e-5, 5e-3)
+        (w, r) for w in ("fnw", "wait:15m") for r in (0.01, 1)
     }
     best = {one.name: one.log_loss for one in shown.contenders}
     for one in shown.tried:
@@ -156,6 +156,7 @@ def test_ways_are_read_as_they_are_written(text: str, ways: tuple[str, ...]) -> 
         (CompareOptions(()), "names nothing"),
         (CompareOptions(("fnw",), tasks=("cvrr",)), 'did you mean "cvr"'),
         (CompareOptions(("fnw",), seeds=0), "--seeds"),
+        (CompareOptions(("fnw",), rates=(0.0,)), "--rates"),
         (CompareOptions(("es_dfm:100d",)), "longer than the window"),
         (CompareOptions(("fnw",), grade_after=1 << 40), "--grade-after"),
     ],
