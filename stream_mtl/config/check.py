@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import TypeAlias
 
-from stream_mtl.config import check_broker, check_labels, check_registry, formats
+from stream_mtl.config import check_broker, check_labels, check_model, check_registry, formats
 from stream_mtl.config.chains import before_root, chain_key, chain_spec, too_long
 from stream_mtl.config.declarations import Categorical, Numeric, Sequence
 from stream_mtl.config.labels import is_labelled
@@ -319,6 +319,8 @@ RULES: tuple[Rule, ...] = (
     _task_events,
     _given,
     _values,
+    check_model.known_parents,
+    check_model.fitting_losses,
     _features,
     _slices,
     check_registry.reachable_registry,

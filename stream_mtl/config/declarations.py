@@ -149,9 +149,28 @@ class Task(Section):
     transform: Literal["none", "log1p"] = Field(
         default="none", description="What is done to a value before it is learned."
     )
-    loss: Literal["squared", "absolute", "huber"] = Field(
-        default="squared", description="The loss of a value task; labels have the method's loss."
+    loss: Literal["squared", "absolute", "huber", "sigmoid_squared", "ziln", "ziln_likelihood", "softmax"] = (
+        Field(default="squared", description="The loss of a value task; labels have the method's loss.")
     )
+    classes: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description='loss = "softmax": classes; the value is 0, 1, ..., classes - 1.',
+    )
+    focal: float = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="Of a label: gamma of the focal loss; 0: the method's own loss.",
+    )
+    space: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Another task: this one's rows count by whether that is above 0.",
+    )
+    in_space_weight: float = Field(default=1.0, ge=0, description="Weight of a row where it is.")
+    out_space_weight: float = Field(default=1.0, ge=0, description="Weight of a row where it is not.")
     tower: str | None = Field(
         default=None,
         min_length=1,

@@ -5,7 +5,7 @@ A *lesson* is one of
 
 - a task, taught where it is defined: if it is given another, on that one's positives only;
 - a task that is given another, taught over all exposures: its label is the product along its chain (ESMM's
-  ctcvr), and its name is "joint.cvr".
+  ctcvr), and its name is "joint.cvr". Such a task may also be taught `apart`, where it is defined: two lessons.
 
 How they play together:
 
@@ -58,6 +58,23 @@ class Lesson:
         return bool(self.path)
 
 
+@dataclass(frozen=True, slots=True)
+class Space:
+    """How much a task's rows count inside and outside of what another task says: label or value above zero."""
+
+    of: str  # the task that says it
+    inside: float = 1.0
+    outside: float = 1.0
+
+    def weights(self, inside: Bools) -> npt.NDArray[np.float32]:
+        """Return the weight of every row. (n,)"""
+        return np.where(inside, np.float32(self.inside), np.float32(self.outside))
+
+
+Spaces: TypeAlias = Mapping[str, Space]
+"""By task."""
+
+
 def joint_name(task: str) -> str:
     """Return the name of the lesson that teaches a task over all exposures."""
     return f"joint.{task}"
@@ -76,17 +93,26 @@ class Plan:
         tasks: Sequence[TaskSpec],
         methods: Mapping[str, DelayedFeedback] | None = None,
         joint: Collection[str] = (),
+        apart: Collection[str] = (),
+        spaces: "Spaces | None" = None,
     ) -> None:
         """Methods are by task, `Mature` where none is named; `joint` tasks are taught over all exposures.
 
+        Those of them that are `apart` too are also taught where they are defined. `spaces` weigh a task's rows.
         Raises ConfigError for an unknown task, a value with a method, a joint task that is not given another.
         """
         self.tasks = tuple(tasks)
         self._by_name = {task.name: task for task in tasks}
         chosen = dict(methods or {})
         _check(self._by_name, chosen, joint)
+        self.spaces = dict(spaces or {})
+        _check_spaces(self._by_name, self.spaces)
         self.methods: Mapping[str, DelayedFeedback] = {t.name: chosen.get(t.name, Mature()) for t in tasks}
-        self.lessons = tuple(self._lesson(task, task.name in joint) for task in tasks)
+        self.lessons = tuple(
+            self._lesson(task, jointly)
+            for task in tasks
+            for jointly in ((True, False) if task.name in apart else (task.name in joint,))
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -139,6 +165,9 @@ class Plan:
         )
         for i, (emission, at) in enumerate(zip(emissions, merged.places, strict=True)):
             examples.tell(i, at, emission)
+            space = self.spaces.get(self.lessons[i].task.name)
+            if space is not None:
+                examples.weight[at, i] = space.weights(_inside(told[space.of])[emission.row])
         return examples
 
     def label(self, labels: Labels, time: Millis = 0) -> Examples:
@@ -161,6 +190,10 @@ class Plan:
             rows = np.flatnonzero(np.isfinite(label))
             kind = np.full(len(rows), Kind.FINAL, np.int8)
             examples.tell(i, rows, Emitted(rows, label[rows], kind, np.zeros(len(rows), np.float32)))
+            space = self.spaces.get(lesson.task.name)
+            if space is not None:
+                known = np.asarray(labels.get(space.of, np.full(n, np.nan)), np.float64)[rows]
+                examples.weight[rows, i] = np.where(np.isnan(known), 0, space.weights(known > 0))
         return examples
 
     def _lesson(self, task: TaskSpec, joint: bool) -> Lesson:
@@ -229,6 +262,21 @@ def _check(
     for name in joint:
         if tasks[name].given is None or tasks[name].regression:
             raise ConfigError(f"task {name} is no label given another, so it has no product to be taught")
+
+
+def _check_spaces(tasks: Mapping[str, TaskSpec], spaces: Spaces) -> None:
+    for name, space in spaces.items():
+        if name not in tasks or space.of not in tasks or space.of == name:
+            raise ConfigError(
+                f'tasks.{name}.space: "{space.of}" is no other task; the tasks are {", ".join(tasks)}'
+            )
+
+
+def _inside(told: Told) -> Bools:
+    """Return the rows where a task's event is known to have come, with a value above zero if it has one."""
+    if told.value is None:
+        return told.happened
+    return told.happened & (told.value > 0)
 
 
 def _values(told: Told, how: Aggregate) -> Emitted:

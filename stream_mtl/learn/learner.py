@@ -20,7 +20,7 @@ from stream_mtl.learn.balance import BALANCES
 from stream_mtl.learn.batch import Batch
 from stream_mtl.learn.encoded import Encoded
 from stream_mtl.learn.inputs import Inputs, Opened
-from stream_mtl.learn.losses import DENOMINATORS, TRANSFORMS, VALUE_LOSSES
+from stream_mtl.learn.losses import DENOMINATORS, TRANSFORMS, VALUE_LOSSES, focal
 from stream_mtl.learn.models import Answer
 from stream_mtl.learn.predict import Predictions, dense, load_dense, predict, read_answer
 from stream_mtl.learn.recipe import Recipe
@@ -53,7 +53,7 @@ class Learner:
         self.step = 0
         self.model = recipe.build().train()
         self.inputs = Inputs(recipe.features, recipe.learn.seed, recipe.learn.row_rate)
-        weights = {lesson.name: recipe.weight(lesson.task.name) for lesson in recipe.plan.lessons}
+        weights = {lesson.name: recipe.lesson_weight(lesson) for lesson in recipe.plan.lessons}
         self._balance = BALANCES[recipe.learn.balance](weights)
         self._adam = Adam(self.model, recipe.rate)
         self._shared = list(self.model.sharing.parameters())
@@ -118,19 +118,23 @@ class Learner:
             torch.from_numpy(column) for column in (batch.label, batch.weight, batch.elapsed, batch.kind)
         )
         label, weight, elapsed, kind = columns
-        losses = {}
-        for i, lesson in enumerate(self.recipe.plan.lessons):
-            of = _Column(label[:, i], elapsed[:, i], kind[:, i])
-            losses[lesson.name] = self._reduce(self._loss(lesson, answer, of), weight[:, i])
-        return losses
+        rows = {
+            lesson.name: self._loss(
+                lesson, answer, _Column(label[:, i], weight[:, i], elapsed[:, i], kind[:, i])
+            )
+            for i, lesson in enumerate(self.recipe.plan.lessons)
+        }
+        rows = self.model.relation.teach(rows, answer.logits)
+        return {name: self._reduce(rows[name], weight[:, i]) for i, name in enumerate(self.recipe.plan.names)}
 
     def _loss(self, lesson: Lesson, answer: Answer, of: "_Column") -> Tensor:
         """Return the loss of every row. (B,)"""
         task = lesson.task.name
-        logit = answer.logits[lesson.name]
+        logit, how = answer.logits[lesson.name], self.recipe.value(task)
         if lesson.task.regression:
-            how = self.recipe.value(task)
-            return VALUE_LOSSES[how.loss](logit, TRANSFORMS[how.transform][0](of.label))
+            return VALUE_LOSSES[how.loss].rows(logit, TRANSFORMS[how.transform][0](of.label), of.weight)
+        if how.focal:
+            return focal(logit, of.label, how.focal)
         auxiliary = answer.auxiliary.get(task, {})
         reach = self._reach(lesson, answer) if auxiliary else None
         loss: Tensor = lesson.method.loss(Reading(logit, auxiliary, reach, of.label, of.kind, of.elapsed))
@@ -182,5 +186,6 @@ class _Column:
     """What a batch tells one lesson. (B,) each."""
 
     label: Tensor
+    weight: Tensor
     elapsed: Tensor
     kind: Tensor

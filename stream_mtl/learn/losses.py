@@ -1,10 +1,14 @@
 """From losses of rows to one number a lesson: what it is divided by, and the losses of values."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from stream_mtl.errors import ConfigError
+from stream_mtl.learn import softmax, ziln
 
 Reduce = Callable[[Tensor, Tensor], Tensor]
 
@@ -37,12 +41,53 @@ DENOMINATORS: Mapping[str, Reduce] = {"rows": _by_rows, "weights": _by_weights, 
 A row of weight 0 gives exactly zero gradient whatever its loss, and no row at all gives a loss of 0.
 """
 
-VALUE_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "squared": lambda output, label: (output - label).square(),
-    "absolute": lambda output, label: (output - label).abs(),
-    "huber": lambda output, label: F.huber_loss(output, label, reduction="none"),
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueLoss:
+    """How a value is learned: what its head gives, the loss of it, and how it is read."""
+
+    rows: Loss  # head (B,) or (B, size), transformed label (B,), weight (B,) -> loss of every row (B,)
+    read: Callable[[Tensor], Tensor]  # head -> predicted, transformed value (B,)
+    size: int | None = 1  # numbers that the head gives; None: one for each class
+    transforms: bool = True  # whether the label may be transformed
+
+
+def _same(value: Tensor) -> Tensor:
+    return value
+
+
+VALUE_LOSSES: Mapping[str, ValueLoss] = {
+    "squared": ValueLoss(lambda output, label, weight: (output - label).square(), _same),
+    "absolute": ValueLoss(lambda output, label, weight: (output - label).abs(), _same),
+    "huber": ValueLoss(lambda output, label, weight: F.huber_loss(output, label, reduction="none"), _same),
+    "sigmoid_squared": ValueLoss(
+        lambda output, label, weight: (output.sigmoid() - label).square(), lambda output: output.sigmoid()
+    ),
+    "ziln": ValueLoss(ziln.balanced, ziln.mean, 3, transforms=False),
+    "ziln_likelihood": ValueLoss(ziln.likelihood, ziln.mean, 3, transforms=False),
+    "softmax": ValueLoss(softmax.rows, softmax.mean, None, transforms=False),
 }
-"""Output and (transformed) label of a value task, (B,) each, to the loss of every row."""
+"""The losses of values, by name."""
+
+
+def head_size(loss: str, classes: int) -> int:
+    """Return how many numbers the head of a value gives. Raises ConfigError for classes that are none."""
+    size = VALUE_LOSSES[loss].size
+    if size is None and classes < 2:
+        raise ConfigError('loss = "softmax" needs the number of classes, two at least; add classes = 5')
+    return size or classes
+
+
+def focal(logit: Tensor, label: Tensor, gamma: float) -> Tensor:
+    """Return -(1 - p)^gamma log p of a positive, -p^gamma log(1 - p) of a negative, p the sigmoid. (B,)
+
+    Lin et al., ICCV 2017, without its alpha. With gamma 0 it is the cross entropy; above, the probabilities that it
+    teaches are not calibrated.
+    """
+    toward = logit * (2 * label - 1)  # the logit of what was told
+    return -(1 - toward.sigmoid()).pow(gamma) * F.logsigmoid(toward)
 
 
 def _log1p(value: Tensor) -> Tensor:
@@ -51,10 +96,6 @@ def _log1p(value: Tensor) -> Tensor:
 
 def _expm1(value: Tensor) -> Tensor:
     return value.sign() * value.abs().clamp(max=80).expm1()
-
-
-def _same(value: Tensor) -> Tensor:
-    return value
 
 
 TRANSFORMS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {

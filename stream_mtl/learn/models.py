@@ -216,8 +216,6 @@ def _check(options: ModelOptions, tasks: Sequence[TaskSpec]) -> None:
     for what, chosen, table in choices:
         if chosen not in table:
             raise ConfigError(f'there is no {what} "{chosen}"; choose one of {", ".join(table)}')
-    if options.conditional != "none" and options.relation != "esmm":
-        raise ConfigError('model.conditional: is for relation = "esmm"; drop it')
     names = {task.name for task in tasks}
     for where in ("outputs", "parents", "relations"):
         if unknown := getattr(options, where).keys() - names:

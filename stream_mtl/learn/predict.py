@@ -14,7 +14,7 @@ from stream_mtl.label.plan import Lesson, joint_name
 from stream_mtl.learn.arrays import Arrays, under
 from stream_mtl.learn.encoded import Encoded
 from stream_mtl.learn.inputs import Inputs
-from stream_mtl.learn.losses import TRANSFORMS
+from stream_mtl.learn.losses import TRANSFORMS, VALUE_LOSSES
 from stream_mtl.learn.models import Answer, MultiTaskModel
 from stream_mtl.learn.recipe import Recipe
 
@@ -87,7 +87,8 @@ def _read_lesson(lesson: Lesson, answer: Answer, recipe: Recipe, found: dict[str
     task, method = lesson.task.name, lesson.method
     logits, auxiliary = answer.logits, answer.auxiliary.get(task, {})
     if lesson.task.regression:
-        found[task] = TRANSFORMS[recipe.value(task).transform][1](logits[task])
+        how = recipe.value(task)
+        found[task] = TRANSFORMS[how.transform][1](VALUE_LOSSES[how.loss].read(logits[task]))
     elif not lesson.joint:
         found[task] = method.probability(logits[task], auxiliary)
     else:

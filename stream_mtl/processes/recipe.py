@@ -6,7 +6,7 @@ import torch
 
 from stream_mtl.config import declarations
 from stream_mtl.config.sections import Config
-from stream_mtl.label.plan import lives
+from stream_mtl.label.plan import Space, lives
 from stream_mtl.learn.features import Categorical, Feature, FeatureSpec, Numeric, Sequence
 from stream_mtl.learn.recipe import LearnOptions, Recipe, ValueOptions
 from stream_mtl.learn.sharing import ModelOptions
@@ -65,7 +65,15 @@ def _learn(config: Config) -> LearnOptions:
         denominator=learn.denominator,
         balance=learn.balance,
         weights={name: task.weight for name, task in tasks.items()},
-        values={name: ValueOptions(task.loss, task.transform) for name, task in tasks.items()},
+        values={
+            name: ValueOptions(task.loss, task.transform, task.classes, task.focal)
+            for name, task in tasks.items()
+        },
+        spaces={
+            name: Space(task.space, task.in_space_weight, task.out_space_weight)
+            for name, task in tasks.items()
+            if task.space is not None
+        },
         clip_norm=learn.clip_norm,
         evict_every=learn.evict_every,
         predict_rows=learn.predict_rows,

@@ -51,8 +51,8 @@ def test_the_choices_of_a_key_are_what_there_is(
 @pytest.mark.parametrize(
     ("section", "options", "not_here"),
     [
-        # Weights, how values are learned, towers and priors stand at each task.
-        (sections.Learn, LearnOptions, {"weights", "values"}),
+        # Weights, how values are learned, towers, priors and what reads what stand at each task.
+        (sections.Learn, LearnOptions, {"weights", "values", "spaces"}),
         (sections.Model, ModelOptions, {"outputs", "priors", "relations", "parents", "sizes"}),
         (declarations.Task, ValueOptions, set()),
         (declarations.Categorical, features.Categorical, set()),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stream_mtl.config.show import as_toml
-from tests.config.documents import BASE, loaded, problems
+from tests.config.documents import BASE, edited, loaded, problems
 
 
 def with_model(keys: str) -> str:
@@ -43,3 +43,37 @@ def test_what_is_no_choice_is_refused_by_its_place(tmp_path: Path, keys: str, wo
     found = problems(tmp_path, with_model(keys))
     assert len(found) == 1
     assert words in found[0]
+
+
+CTR, CVR = '[tasks.ctr]\nevent = "click"', '[tasks.cvr]\nevent = "conversion"\ngiven = "ctr"'
+
+
+@pytest.mark.parametrize(
+    ("task", "keys", "model", "words"),
+    [
+        (CTR, 'parents = "cvs"', 'relation = "dbmtl"', 'tasks.ctr.parents: there is no other task "cvs"'),
+        (CTR, 'parents = "ctr"', 'relation = "dbmtl"', 'tasks.ctr.parents: there is no other task "ctr"'),
+        (CVR, 'value = "amount"\nloss = "softmax"', "", "tasks.cvr.classes: loss"),
+        (CVR, 'value = "amount"\nclasses = 3', "", "tasks.cvr.classes: is for loss"),
+        (CVR, 'value = "amount"\nloss = "ziln"\ntransform = "log1p"', "", "tasks.cvr.transform: loss"),
+        (CVR, 'value = "amount"\nfocal = 2.0', "", "tasks.cvr.focal: is for labels"),
+        (CVR, 'space = "x"', "", 'tasks.cvr.space: there is no other task "x"'),
+        (CVR, "out_space_weight = 0.5", "", "tasks.cvr.out_space_weight: means nothing"),
+    ],
+)
+def test_keys_of_a_task_that_do_not_fit_are_refused_by_their_place(
+    tmp_path: Path, task: str, keys: str, model: str, words: str
+) -> None:
+    text = (
+        edited((task, f"{task}\n{keys}"), ("user = ", 'amount = "double", user = ')) + f"\n[model]\n{model}\n"
+    )
+    found = problems(tmp_path, text)
+    assert len(found) == 1, found
+    assert words in found[0]
+
+
+def test_keys_of_parts_that_are_not_chosen_may_stand_so_that_parts_can_be_swapped(tmp_path: Path) -> None:
+    text = edited((CVR, f'{CVR}\nparents = ["ctr"]\nrelation_widths = [4]'))
+    keys = 'conditional = "ips"\nexperts = 3\nlevels = 2'
+    for relation in ("independent", "dbmtl", "esmm"):
+        loaded(tmp_path, f'{text}\n[model]\nrelation = "{relation}"\n{keys}\n')

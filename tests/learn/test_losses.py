@@ -62,5 +62,5 @@ def test_the_inverse_of_a_wild_output_is_finite() -> None:
     ("name", "expected"), [("squared", [4.0, 0.25]), ("absolute", [2.0, 0.5]), ("huber", [1.5, 0.125])]
 )
 def test_value_losses_are_their_formulas(name: str, expected: list[float]) -> None:
-    found = VALUE_LOSSES[name](torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.5]))
+    found = VALUE_LOSSES[name].rows(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.5]), torch.ones(2))
     torch.testing.assert_close(found, torch.tensor(expected))
