@@ -106,7 +106,8 @@ def topics_peek(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Lines at most.")] = 10,
     headers: Annotated[
-        bool, typer.Option("--headers", help="Show headers of blocks, and who claimed the log, too.")
+        bool,
+        typer.Option("--headers", help="Show headers of records and blocks, and who claimed the log, too."),
     ] = False,
     as_json_: Annotated[
         bool, typer.Option("--json", help="JSON lines; it prints nothing else anyway.")

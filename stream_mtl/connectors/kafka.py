@@ -706,9 +706,8 @@ def _chunks(records: Sequence[Any]) -> Iterable[Any]:
     if whole:
         return [part for record in records for part in _chunks([record])]
     values, keys = [record.value for record in records], [record.key for record in records]
-    return [
-        chunk(values, keys, [record.offset for record in records], [record.timestamp for record in records])
-    ]
+    offsets, times = [record.offset for record in records], [record.timestamp for record in records]
+    return [chunk(values, keys, offsets, times, [record.headers for record in records])]
 
 
 def _resolve(name: str, topic: Topic, count: int) -> Topic:

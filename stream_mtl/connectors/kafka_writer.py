@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from stream_mtl.connectors.headers import parse_headers
 from stream_mtl.connectors.kafka_reader import Intake, Place
 from stream_mtl.connectors.partition import Bytes, Entry
 from stream_mtl.connectors.recordbatch import Chunk
@@ -214,8 +215,19 @@ def _fitting(chunk: Chunk, size: int) -> int:
 def entries_of(chunk: Chunk) -> list[Entry]:
     """Return the records of a chunk one by one."""
     data = chunk.data.data
-    columns = (chunk.positions, chunk.starts, chunk.ends, chunk.keys, chunk.key_ends, chunk.times)
+    columns = (
+        *(chunk.positions, chunk.starts, chunk.ends, chunk.keys, chunk.key_ends, chunk.times),
+        *(chunk.headers, chunk.header_ends),
+    )
     return [
-        Entry(offset, bytes(data[start:end]), None if key < 0 else bytes(data[key:key_end]), moment)
-        for offset, start, end, key, key_end, moment in zip(*(c.tolist() for c in columns), strict=True)
+        Entry(
+            offset,
+            bytes(data[start:end]),
+            None if key < 0 else bytes(data[key:key_end]),
+            moment,
+            parse_headers(data, header, header_end),
+        )
+        for offset, start, end, key, key_end, moment, header, header_end in zip(
+            *(c.tolist() for c in columns), strict=True
+        )
     ]

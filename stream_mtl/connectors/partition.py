@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from stream_mtl.connectors.headers import Headers
 from stream_mtl.errors import PositionOutOfRange
 
 Bytes: TypeAlias = bytes | memoryview
@@ -17,6 +18,7 @@ class Entry:
     value: bytes
     key: bytes | None = None
     time: int = -1  # ms: when it was appended, where the log knows
+    headers: Headers = ()
 
 
 class PartitionLog(Protocol):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_mtl.connectors.base import Unreadable
+from stream_mtl.connectors.headers import pack_headers
 from stream_mtl.varint import INT, LONG, Bytes, Ints, Varints, View, read
 
 _PAD: Final = bytes(32)  # what the reading of numbers may look at behind the last record
@@ -39,6 +40,8 @@ class Chunk:
     ends: Ints  # (n,)
     keys: Ints  # (n,) where the keys start, -1 for none
     key_ends: Ints  # (n,)
+    headers: Ints  # (n,) where the headers start, with their number
+    header_ends: Ints  # (n,)
     positions: Ints  # (n,) strictly increasing
     times: Ints  # (n,) ms, -1 for none
     next: int  # the position after this chunk
@@ -62,6 +65,8 @@ class Chunk:
             self.ends[part],
             self.keys[part],
             self.key_ends[part],
+            self.headers[part],
+            self.header_ends[part],
             self.positions[part],
             self.times[part],
             after,
@@ -97,7 +102,9 @@ def parse(batches: Sequence[Batch | Unreadable]) -> list[Chunk]:
 def nothing(unreadable: Unreadable) -> Chunk:
     """Return the chunk that says what could not be read."""
     none = np.empty(0, np.int64)
-    return Chunk(np.empty(0, np.uint8), none, none, none, none, none, none, unreadable.end, unreadable)
+    return Chunk(
+        np.empty(0, np.uint8), none, none, none, none, none, none, none, none, unreadable.end, unreadable
+    )
 
 
 def chunk(
@@ -105,18 +112,22 @@ def chunk(
     keys: Sequence[bytes | None],
     positions: Sequence[int],
     times: Sequence[int],
+    headers: Sequence[Sequence[tuple[str, bytes | None]]] | None = None,
 ) -> Chunk:
     """Return a chunk of single records: what is read without knowing of batches."""
-    spans = [part or b"" for pair in zip(keys, values, strict=True) for part in pair]
+    packed = map(pack_headers, headers or [()] * len(values))
+    spans = [part or b"" for three in zip(keys, values, packed, strict=True) for part in three]
     ends = np.fromiter(accumulate(map(len, spans)), np.int64, len(spans))
     starts = ends - np.fromiter(map(len, spans), np.int64, len(spans))
     absent = np.fromiter((key is None for key in keys), np.bool_, len(keys))
     return Chunk(
         np.frombuffer(b"".join(spans), np.uint8),
-        starts[1::2],
-        ends[1::2],
-        np.where(absent, -1, starts[::2]),
-        np.where(absent, -1, ends[::2]),
+        starts[1::3],
+        ends[1::3],
+        np.where(absent, -1, starts[::3]),
+        np.where(absent, -1, ends[::3]),
+        starts[2::3],
+        ends[2::3],
         np.array(positions, np.int64),
         np.array(times, np.int64),
         positions[-1] + 1,
@@ -162,7 +173,7 @@ def _columns(batches: Sequence[Batch]) -> Chunk:
     if ((positions < base) | (positions >= after)).any() or (np.diff(positions) <= 0).any():
         raise _Corrupt("the positions of records are not in order")
     times = time_base + np.where(appended, 0, time.values())
-    return Chunk(view.raw, starts, stops, keys, key_ends, positions, times, batches[-1].next)
+    return Chunk(view.raw, starts, stops, keys, key_ends, at, ends, positions, times, batches[-1].next)
 
 
 _NULL = 1  # the length -1, zigzag

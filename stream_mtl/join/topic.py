@@ -35,6 +35,22 @@ class Whole(NamedTuple):
     epoch: int  # before that offset
 
 
+class Part(NamedTuple):
+    """Which part of which block a record is, and of which writer."""
+
+    epoch: int
+    block: int
+    part: int
+    parts: int
+
+
+def part_of(entry: Entry) -> Part | None:
+    """Return what part of a block a record is; None if it is none."""
+    if len(entry.value) < _FRAME.size or not entry.value.startswith(_MAGIC):
+        return None
+    return Part(*_FRAME.unpack_from(entry.value)[1:])
+
+
 class Following:
     """What counts, record by record, from some offset on. Feed it every record in order."""
 
@@ -55,16 +71,24 @@ class Following:
                 self.epoch, self.claim, self._parts = claim.epoch, claim, []
             return None
         where = f"{self._name}, offset {entry.offset}"
-        if len(entry.value) < _FRAME.size or not entry.value.startswith(_MAGIC):
+        found = part_of(entry)
+        if found is None:
             raise BlockCorrupt(f"{where}: no part of a block; nothing but a joiner may write to this topic")
-        _, epoch, block, part, parts = _FRAME.unpack_from(entry.value)
         if self.next is None:  # the log was cut in front of the claim
-            self.epoch = max(self.epoch, epoch)
-        if epoch < self.epoch or (self.next is not None and block < self.next):
+            self.epoch = max(self.epoch, found.epoch)
+        if self.void(found) is not None:
             return None
-        if self.next is not None and block > self.next:
-            raise BlockCorrupt(f"{where}: block {self.next} is missing before block {block}")
-        return self._add(entry, block, part, parts)
+        if self.next is not None and found.block > self.next:
+            raise BlockCorrupt(f"{where}: block {self.next} is missing before block {found.block}")
+        return self._add(entry, found.block, found.part, found.parts)
+
+    def void(self, part: "Part") -> str | None:
+        """Return why the next record, which is that part, counts for nobody; None if it may count."""
+        if part.epoch < self.epoch:
+            return f"epoch {self.epoch} was claimed before it: its writer was fenced"
+        if self.next is not None and part.block < self.next:
+            return f"block {part.block} is there already"
+        return None
 
     def _add(self, entry: Entry, block: int, part: int, parts: int) -> Whole | None:
         if part == 0:

@@ -16,7 +16,7 @@ from stream_mtl.connectors.letters import decode_letter
 from stream_mtl.connectors.partition import Entry
 from stream_mtl.errors import ConfigError, DataError
 from stream_mtl.join.block import Header, decode
-from stream_mtl.join.topic import Following
+from stream_mtl.join.topic import Following, part_of
 from stream_mtl.join.transitions import Telling, Transitions
 from stream_mtl.processes.bus import kafka_of
 from stream_mtl.processes.declared import Declared
@@ -34,8 +34,8 @@ def peek(
 ) -> Iterator[Line]:
     """Yield up to `limit` lines, of all partitions as many as there is room for; each says where it stands.
 
-    `offset` below zero counts from the end. With `headers`, a log's headers and claims are lines too. Raises
-    ConfigError, Unavailable.
+    `offset` below zero counts from the end. With `headers`, each line has those of its record, and a log's headers and
+    claims are lines too; parts of a log that count for nobody always are. Raises ConfigError, Unavailable.
     """
     wanted = planned_topic(made, topic)
     kafka = kafka_of(made.config)
@@ -83,8 +83,9 @@ def _lines(
     left = limit
     for seen in glance.records(place, start, end) if left else ():
         lines = _gap(seen) if isinstance(seen, Unreadable) else tell(place, seen)
+        more = _record_headers(seen) if headers else {}
         for line in lines:
-            yield {"partition": place[1], **line}
+            yield {"partition": place[1], **line, **more}
             left -= 1
             if not left:
                 return
@@ -104,6 +105,14 @@ def _told(made: Declared, wanted: Planned, headers: bool, place: Place) -> Told:
 def _entry(seen: Seen) -> Entry:
     assert isinstance(seen, Entry)
     return seen
+
+
+def _record_headers(seen: Seen) -> Line:
+    """Return a record's headers, in their order; nothing where there are none."""
+    held = () if isinstance(seen, Unreadable) else seen.headers
+    if not held:
+        return {}
+    return {"headers": [{"name": name, **({} if value is None else shown(value))} for name, value in held]}
 
 
 def _gap(gap: Unreadable) -> Iterator[Line]:
@@ -150,10 +159,13 @@ def _json(value: bytes) -> Line:
 
 
 def _of_log(made: Declared, following: Following, entry: Entry, headers: bool) -> Iterator[Line]:
-    claim = claim_of(entry)
+    claim, part = claim_of(entry), part_of(entry)
+    void = None if part is None else following.void(part)
     whole = following.feed(entry)
     if claim is not None and headers:
         yield {**_where(entry), "claim": msgspec.to_builtins(claim)}
+    if part is not None and void is not None:
+        yield {**_where(entry), "void": {**part._asdict(), "why": void}}
     if whole is None:
         return
     header, transitions = decode(whole.data, f"block {whole.block}")

@@ -156,6 +156,35 @@ def test_headers_and_claims_of_the_log_are_shown_on_demand(site: Site, market: P
     assert second["header"]["progress"][0]["source"].startswith("kafka:impressions")
 
 
+def test_headers_of_records_are_shown_on_demand(site: Site, topics: Topics) -> None:
+    site.run("topics", "create", "CONFIG", "--replay")
+    held = [("trace", b"7f"), ("raw", b"\xff")]
+    topics.write(site.name("clicks"), [b"{}"], headers=held)
+    topics.write(site.name("clicks"), [b"{}"])
+    look = ("topics", "peek", "CONFIG", site.name("clicks"))
+    first, second = site.lines(*look, "--headers")
+    assert first["headers"] == [{"name": "trace", "text": "7f"}, {"name": "raw", "hex": "ff"}]
+    assert not any("headers" in line for line in [second, *site.lines(*look)])
+
+
+def test_what_a_fenced_joiner_has_written_is_marked_as_void(site: Site, market: Path, topics: Topics) -> None:
+    from stream_mtl.connectors.claims import take_over
+
+    site.filled(market).joined()
+    topic = site.name("transitions")
+    log = topics.kafka.partition(topic, 0)
+    late = log.read(0)[-1].value  # a part of epoch 1
+    take_over(log, "another", {})
+    (offset,) = log.append([late])
+    log.close()
+    marked = [
+        line for line in site.lines("topics", "peek", "CONFIG", topic, "--limit", 9_999) if "void" in line
+    ]
+    (line,) = marked
+    assert (line["offset"], line["void"]["epoch"]) == (offset, 1)
+    assert "epoch 2 was claimed before it" in line["void"]["why"]
+
+
 def test_a_look_may_begin_before_the_end(site: Site, market: Path) -> None:
     site.filled(market)
     topic = site.name("impressions")

@@ -1,6 +1,6 @@
 """Record batches read as columns say what kafka-python's own reading of each record says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stream_mtl.connectors.backlog import Backlog
 from stream_mtl.connectors.base import Unreadable
+from stream_mtl.connectors.headers import Headers, pack_headers, parse_headers
 from stream_mtl.connectors.recordbatch import Batch, Chunk, chunk, nothing, parse
 
 pytest.importorskip("kafka")
@@ -21,6 +22,7 @@ class Row:
     time: int
     key: bytes | None
     value: bytes  # a null value is an empty span
+    headers: Headers = ()
 
 
 def written(records: list[tuple], base: int, appended: bool) -> tuple[Batch, list[Row]]:
@@ -30,10 +32,10 @@ def written(records: list[tuple], base: int, appended: bool) -> tuple[Batch, lis
         builder.append(delta, time, key, value, headers)
     raw = bytes(builder.build())
     batch = DefaultRecordBatch(raw)
-    rows = [Row(base + r.offset, r.timestamp, r.key, r.value or b"") for r in batch]
+    rows = [Row(base + r.offset, r.timestamp, r.key, r.value or b"", tuple(r.headers)) for r in batch]
     moment = batch.max_timestamp if appended else batch.first_timestamp
     if appended:
-        rows = [Row(row.position, moment, row.key, row.value) for row in rows]
+        rows = [replace(row, time=moment) for row in rows]
     after = base + records[-1][0] + 1
     return Batch(raw[builder.header_size_in_bytes() :], len(records), base, after, moment, appended), rows
 
@@ -41,9 +43,11 @@ def written(records: list[tuple], base: int, appended: bool) -> tuple[Batch, lis
 def rows(part: Chunk) -> list[Row]:
     data = part.data.tobytes()
     return [
-        Row(int(p), int(t), None if k < 0 else data[k:ke], data[s:e])
-        for p, t, k, ke, s, e in zip(
-            part.positions, part.times, part.keys, part.key_ends, part.starts, part.ends, strict=True
+        Row(int(p), int(t), None if k < 0 else data[k:ke], data[s:e], parse_headers(memoryview(data), h, he))
+        for p, t, k, ke, s, e, h, he in zip(
+            *(part.positions, part.times, part.keys, part.key_ends, part.starts, part.ends),
+            *(part.headers, part.header_ends),
+            strict=True,
         )
     ]
 
@@ -137,9 +141,21 @@ def test_what_is_unreadable_keeps_its_place_among_the_records():
 
 
 @settings(max_examples=50)
-@given(st.lists(st.tuples(payloads, payloads, st.integers(0, 9)), min_size=1, max_size=9))
+@given(st.lists(st.tuples(payloads, payloads, st.integers(0, 9), headers), min_size=1, max_size=9))
 def test_single_records_make_the_same_chunk(some):
-    keys, values, times = zip(*some, strict=True)
-    part = chunk(values, keys, range(5, 5 + len(some)), times)
-    assert rows(part) == [Row(5 + n, t, k, v or b"") for n, (k, v, t) in enumerate(some)]
+    keys, values, times, heads = zip(*some, strict=True)
+    part = chunk(values, keys, range(5, 5 + len(some)), times, heads)
+    assert rows(part) == [Row(5 + n, t, k, v or b"", tuple(h)) for n, (k, v, t, h) in enumerate(some)]
     assert part.next == 5 + len(some)
+
+
+@given(st.lists(st.tuples(st.text(max_size=9), st.one_of(st.none(), st.binary(max_size=300))), max_size=80))
+def test_headers_come_back_as_they_were_packed(some):
+    packed = pack_headers(some)
+    assert parse_headers(memoryview(packed), 0, len(packed)) == tuple(some)
+
+
+@given(st.binary(max_size=40))
+def test_headers_that_are_none_are_none(data):
+    parse_headers(memoryview(data), 0, len(data))
+    assert parse_headers(memoryview(b"\x02\xff"), 0, 2) == ()
