@@ -1,6 +1,7 @@
 """Commands that look at a configuration."""
 
 import os
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -8,7 +9,9 @@ import typer
 from stream_mtl.cli.app import ConfigFile, Overrides, app, loaded, say
 from stream_mtl.config.challengers import family
 from stream_mtl.config.load import examine
+from stream_mtl.config.sections import Config
 from stream_mtl.config.show import as_json, as_toml, json_schema
+from stream_mtl.connectors.folders import listings
 from stream_mtl.errors import ConfigError
 
 config_app = typer.Typer(no_args_is_help=True)
@@ -48,6 +51,18 @@ def config_validate(
         raise ConfigError("\n".join(problems))
     family(made)
     say(f"{config}: valid")
+    for missing in _missing_history(made.config):
+        say(missing)
+
+
+def _missing_history(config: Config) -> Iterator[str]:
+    """Say which topics have a history without files: a joiner needs them here, other roles do not."""
+    for kind, event in config.events.items():
+        if event.history is not None:
+            try:
+                listings(event.history.partition(":")[2], live=False)
+            except ConfigError as error:
+                yield f"note: events.{kind}.history: {error}; a joiner will not start without them"
 
 
 @config_app.command("schema")

@@ -25,7 +25,10 @@ Reasons = Annotated[list[str], typer.Option("--reason", help="Only of this reaso
 Sources = Annotated[list[str], typer.Option("--source", help="Only of this source; may be given again.")]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Only those whose record is not older: 2h, or 2026-03-05T14:00."),
+    typer.Option(
+        metavar="TIME",
+        help="Only those whose record (of files: whose letter) is not older: 2h, or 2026-03-05T14:00.",
+    ),
 ]
 
 

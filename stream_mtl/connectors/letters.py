@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from stream_mtl.clock import Clock
 from stream_mtl.connectors.append import whole_lines
 from stream_mtl.connectors.base import DeadLetter, Sink
 from stream_mtl.connectors.numbered import hidden
@@ -40,12 +41,17 @@ _DECODER = msgspec.json.Decoder(_Line)
 class DeadLetters:
     """Writes letters to a sink, each under its identity as key: a compacted topic keeps one of each."""
 
-    def __init__(self, sink: Sink, largest: int | None = None) -> None:
-        """Letters of more than `largest` bytes are cut: better a part of a record than a stream that stands."""
-        self._sink, self._largest = sink, largest
+    def __init__(self, sink: Sink, largest: int | None = None, clock: Clock | None = None) -> None:
+        """Letters of more than `largest` bytes are cut: better a part of a record than a stream that stands.
+
+        With a clock, letters of records that have no time say when they were written (on a topic, the broker does).
+        """
+        self._sink, self._largest, self._clock = sink, largest, clock
 
     def add(self, letter: DeadLetter) -> None:
         """Take one letter. It may be held back until `flush`."""
+        if letter.time is None and self._clock is not None:
+            letter = replace(letter, time=self._clock())
         line = encode_letter(letter)
         if self._largest is not None and len(line) > self._largest:
             line = encode_letter(cut(letter, self._largest), text=False)

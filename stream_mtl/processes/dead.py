@@ -46,7 +46,7 @@ class Counted:
     source: str
     reason: str
     letters: int
-    first_ms: Millis | None  # broker time, where there is one
+    first_ms: Millis | None  # broker time, where there is one, else when the letter was written
     last_ms: Millis | None
 
 

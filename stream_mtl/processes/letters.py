@@ -28,7 +28,7 @@ def dead_letters(config: Config, number: int, clock: Clock) -> DeadLetters:
         kafka = kafka_of(config)
         return DeadLetters(kafka.sink(place.name), _largest(kafka, place.name))
     folder = place / str(number) if joiners > 1 else place
-    return DeadLetters(KeptLines(folder, letters.max_bytes // joiners, letters.keep, clock))
+    return DeadLetters(KeptLines(folder, letters.max_bytes // joiners, letters.keep, clock), clock=clock)
 
 
 def _largest(kafka: Kafka, topic: str) -> int:

@@ -5,10 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from stream_mtl import cli
 from stream_mtl.connectors.base import DeadLetter
 from stream_mtl.connectors.letters import DeadLetters
+from stream_mtl.processes.join import join
 from tests.cli.site import Site, truth
+from tests.processes.small import loaded as files_loaded
+from tests.processes.small import market as files_market
 from tests.topics import Topics
 
 GOOD = b'{"click_id": "c1", "exposure_id": "e1", "ts": 1704067200000}'
@@ -57,6 +62,19 @@ def test_letters_can_be_narrowed_down(site: Site) -> None:
     assert site.plain("dlq", "list", "CONFIG", "--source", site.name("impressions"))["letters"] == 1
     assert len(site.plain("dlq", "list", "CONFIG", "--limit", 2)["newest"]) == 2
     assert "none of these" in site.ended("dlq", "list", "CONFIG", "--reason", "no_such")[2]
+
+
+def test_letters_of_files_can_be_narrowed_down_by_when_they_were_written(tmp_path: Path) -> None:
+    config = files_market(tmp_path, knobs=["malformed=0.1"])
+    join(files_loaded(config), lambda: False)
+    listed = [
+        json.loads(
+            CliRunner().invoke(cli.app, ["dlq", "list", str(config), "--since", since, "--json"]).stdout
+        )
+        for since in ("1h", "2100-01-01T00:00")
+    ]
+    assert listed[0]["letters"] > listed[1]["letters"] == 0
+    assert all(one["first_ms"] is not None for one in listed[0]["counts"])
 
 
 def test_a_letter_shows_its_bytes_and_what_it_would_be_today(site: Site) -> None:
