@@ -62,6 +62,15 @@ class Aitm(Unrelated):
         """Return the task before each."""
         return {name: () if before is None else (before,) for name, before in before_of(tasks).items()}
 
+    def weights_of(self, name: str) -> tuple[int, int]:
+        """Return the number of weights of the transfer into a task, and of its layers after it."""
+        after = sum(weight.numel() for weight in self.towers.parameters()) // len(self._names)
+        if name not in self._later:
+            return 0, after
+        at = self._later.index(name)
+        info = sum(weight.numel() for weight in self.infos[at].parameters())
+        return info + self.attention[at].numel(), after
+
     def bind(self) -> Callable[[Tensor], dict[str, Tensor]]:
         """The outputs of towers to the tasks' logits."""
         transfer, towers, heads = self._bind_transfer(), self.towers.bind(), self.heads.bind()

@@ -29,7 +29,7 @@ class Dbmtl(Unrelated):
         widths = {name: _widths(name, parents[name], ends.options) for name in names}
         wide = {name: own[-1] if own else ends.width for name, own in widths.items()}
         layers = ends.options.layers
-        self._names, self._parents, self._reads = names, parents, ends.reads
+        self._names, self._parents, self._reads, self._wide = names, parents, ends.reads, wide
         self._groups = []
         self.stacks = nn.ModuleList()
         for group in _groups(
@@ -48,6 +48,17 @@ class Dbmtl(Unrelated):
     def reading(tasks: Sequence[TaskSpec], options: ModelOptions) -> Mapping[str, tuple[str, ...]]:
         """Return the parents."""
         return parents_of(tasks, options)
+
+    def head_width(self, name: str) -> int:
+        """Return how wide r_t is."""
+        return self._wide[name]
+
+    def weights_of(self, name: str) -> int:
+        """Return the number of weights of a task's layers here, 0 of one that has none."""
+        for group, stack in zip(self._groups, self.stacks, strict=True):
+            if name in group:
+                return sum(weight.numel() for weight in stack.parameters()) // len(group)
+        return 0
 
     def bind(self) -> Callable[[Tensor], dict[str, Tensor]]:
         """The outputs of towers to the tasks' logits."""

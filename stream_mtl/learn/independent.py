@@ -33,6 +33,12 @@ class Unrelated(Block):
         """Return nothing for any task."""
         return {task.name: () for task in tasks}
 
+    def head_width(self, name: str) -> int:
+        """Return how wide is what a head reads."""
+        heads = self.heads
+        assert isinstance(heads, Heads)
+        return heads.weight.shape[1]
+
     def teach(self, losses: Mapping[str, Tensor], logits: Logits) -> dict[str, Tensor]:
         """Return the losses as they are."""
         return dict(losses)

@@ -91,8 +91,9 @@ class MultiTaskModel(Block):
         _check(options, tasks)
         generator = Generator().manual_seed(seed % 2**63)
         related = RELATIONS[options.relation]
-        tower_of = _towers(tasks, options, related.besides(tasks, options))
-        towers = len(set(tower_of.values()))
+        names = towers_of(tasks, options)
+        order = list(dict.fromkeys(names.values()))
+        tower_of, towers = {name: order.index(tower) for name, tower in names.items()}, len(order)
         body = MODELS[options.name](Layout(width, tuple(fields)), towers, options, generator)
         layers = options.layers
         self.sharing = body.sharing
@@ -102,7 +103,7 @@ class MultiTaskModel(Block):
         self.relation = related(ends, generator)
         self.joint = related.joint(tasks)
         self.auxiliary = nn.ModuleList(
-            _Auxiliary(some, tower_of, body, layers, generator)
+            AuxiliaryHeads(some, tower_of, body, layers, generator)
             for apart in (False, True)
             if (some := _wanted(auxiliary or {}, apart))
         )
@@ -144,7 +145,7 @@ class MultiTaskModel(Block):
         return over.experts.shares(over.bottom(x))
 
 
-class _Auxiliary(Block):
+class AuxiliaryHeads(Block):
     """Towers and heads of auxiliary logits, all apart from what the tasks share or all a part of it."""
 
     def __init__(
@@ -156,9 +157,9 @@ class _Auxiliary(Block):
         generator: Generator,
     ) -> None:
         super().__init__()
-        self._names = [(task, one.name) for task, one in wanted]
+        self.names = [(task, one.name) for task, one in wanted]
         self._reads = [tower_of[task] for task, _ in wanted]
-        self._apart = wanted[0][1].apart
+        self.apart = wanted[0][1].apart
         self.towers = Stack(len(wanted), body.width, body.towers, layers, generator)
         starts = [_logit(one.start) for _, one in wanted]
         self.heads = Heads(range(len(wanted)), self.towers.width, starts, generator)
@@ -168,9 +169,9 @@ class _Auxiliary(Block):
         towers, heads, names, reads, apart = (
             self.towers.bind(),
             self.heads.bind(),
-            self._names,
+            self.names,
             self._reads,
-            self._apart,
+            self.apart,
         )
 
         def answer(shared: Tensor) -> list[tuple[tuple[str, str], Tensor]]:
@@ -183,12 +184,10 @@ class _Auxiliary(Block):
         return answer
 
 
-def _towers(tasks: Sequence[TaskSpec], options: ModelOptions, besides: Sequence[str]) -> dict[str, int]:
-    """Return the tower of every task, and of what else the relation wants one for."""
+def towers_of(tasks: Sequence[TaskSpec], options: ModelOptions) -> dict[str, str]:
+    """Return the tower of every task, and of what else the relation wants one for, in the order of the towers."""
     wanted = {task.name: options.outputs.get(task.name, task.name) for task in tasks}
-    wanted |= {name: name for name in besides}
-    names = list(dict.fromkeys(wanted.values()))
-    return {name: names.index(tower) for name, tower in wanted.items()}
+    return wanted | {name: name for name in RELATIONS[options.relation].besides(tasks, options)}
 
 
 def _start(task: TaskSpec, options: ModelOptions) -> float:

@@ -60,6 +60,9 @@ class Relation(Protocol):
     def reading(tasks: Sequence[TaskSpec], options: ModelOptions) -> Mapping[str, tuple[str, ...]]:
         """Return, by task, the tasks whose outputs or hidden features enter it."""
 
+    def head_width(self, name: str) -> int:
+        """Return how wide is what the head of a task reads."""
+
     def bind(self) -> Callable[[Tensor], dict[str, Tensor]]:
         """Return what gives a logit (or the prediction of a value) for every task, and for every joint lesson."""
 
