@@ -13,7 +13,7 @@ from typing import Any
 
 from stream_mtl.errors import Unavailable
 
-LIMIT = 150.0  # seconds; only a failure takes so long
+LIMIT = 240.0  # seconds; only a failure takes so long
 
 
 class Child:
