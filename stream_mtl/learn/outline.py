@@ -1,6 +1,6 @@
 """What a model is made of, as nodes that read each other: for people who look at what they configured."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -30,15 +30,19 @@ class Node:
     reads: tuple[str, ...] = ()  # names of nodes
 
 
-def outline(recipe: Recipe) -> tuple[Node, ...]:
-    """Return the parts of the model that a recipe builds, each after the kinds that come before it. Raises ConfigError."""
-    return tuple(_Outline(recipe).nodes())
+def outline(recipe: Recipe, methods: Mapping[str, str] | None = None) -> tuple[Node, ...]:
+    """Return the parts of the model that a recipe builds, on the way from the features to the outputs.
+
+    `methods` are words for how each task treats late labels. Raises ConfigError.
+    """
+    return tuple(_Outline(recipe, methods or {}).nodes())
 
 
 class _Outline:
     """A model that was built to be looked at."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, methods: Mapping[str, str]) -> None:
+        self.methods = methods
         self.recipe, self.options = recipe, recipe.shape
         self.model = recipe.build()
         self.tower_of = towers_of(recipe.tasks, self.options)
@@ -206,7 +210,7 @@ class _Outline:
         size = self.options.sizes.get(name, 1)
         facts = []
         if not task.regression:
-            facts.append(f"logit; {type(self.recipe.plan.methods[name]).__name__.lower()}")
+            facts.append("; ".join(("logit", *((self.methods[name],) if name in self.methods else ()))))
             if how.focal:
                 facts.append(f"focal loss, gamma {how.focal:g}")
         else:

@@ -48,7 +48,8 @@ def shown(loaded: Loaded) -> Shown:
     options = recipe.model
     bottom = () if options.interaction == "none" else (options.interaction,)
     name = ", ".join((*bottom, options.name, options.relation))
-    return Shown(name, outline(recipe), RELATIONS[options.relation].reading(recipe.tasks, options))
+    methods = {task: str(declared_.method) for task, declared_ in loaded.config.tasks.items()}
+    return Shown(name, outline(recipe, methods), RELATIONS[options.relation].reading(recipe.tasks, options))
 
 
 _CHAR, _LINE, _PAD, _GAP, _BETWEEN, _AROUND = 6.7, 15, 8, 72, 14, 34  # px
