@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_mtl.clock import Millis
+from stream_mtl.errors import ConfigError
+from stream_mtl.generate.fields import KINDS, kinds
 from stream_mtl.generate.market import Market
 from stream_mtl.generate.people import Context
 
@@ -49,8 +51,10 @@ class Population:
     def __init__(self, market: Market, shown: int, unranked: float, seed: int, name: str = "r") -> None:
         """`shown` candidates of a slate are seen; the share `unranked` of the visitors sees them in any order.
 
-        Requests, and all ids that come of them, begin with `name`.
+        Requests, and all ids that come of them, begin with `name`. Raises ConfigError where clicks are the root.
         """
+        if market.options.root != KINDS[0]:
+            raise ConfigError('root: people live where impressions are shown; write root = "impression"')
         self.market = market
         self.ranked, self.unranked = Truth(), Truth()
         self.unanswered = 0  # requests that nobody ranked
@@ -100,6 +104,7 @@ class Population:
         buys = rng.random(len(shown)) < market.conversion_probability(shown, time)
         until_order = market.conversion_delay(shown, time, rng)
         amount = market.value(shown, rng)
+        given, found = (self._taken_back(kind, shown, time) for kind in ("refund", "invalid_click"))
         for i, candidate in enumerate(candidates):
             own = {name: candidate[name] for name in ("exposure_id", "user_id", "item_id")}
             self._come(time, "impression", {**candidate, "position": i, "ts": time})
@@ -108,12 +113,40 @@ class Population:
                 across = (i + 0.5) / len(shown)
                 click = {"click_id": f"c-{own['exposure_id']}", "ts": clicked, **own, "screen_x": across}
                 self._come(clicked, "click", click)
+                self._find_invalid(clicked, found[i], click, own)
                 if buys[i]:
-                    self._buy(clicked + int(until_order[i]), click, own, float(amount[i]))
+                    bought = clicked + int(until_order[i])
+                    order = self._buy(bought, click, own, float(amount[i]))
+                    self._give_back(bought, given[i], order, own)
 
-    def _buy(self, time: Millis, click: Record, own: Record, amount: float) -> None:
+    def _taken_back(self, kind: str, shown: Context, time: Millis) -> list[Millis | None]:
+        """Return how long after what it follows each is taken back, None where it never would be."""
+        if kind not in kinds(self.market.options):
+            return [None] * len(shown)
+        p, delay = self.market.probability(kind, shown, time), self.market.delay(kind, shown, time, self._rng)
+        wants = self._rng.random(len(shown)) < p
+        return [after if want else None for after, want in zip(delay.tolist(), wants.tolist(), strict=True)]
+
+    def _buy(self, time: Millis, click: Record, own: Record, amount: float) -> Record:
         order = {"conversion_id": f"o-{own['exposure_id']}", "click_id": click["click_id"]}
-        self._come(time, "conversion", {**order, "ts": time, **own, "amount": amount})
+        order |= {"ts": time, **own, "amount": amount}
+        self._come(time, "conversion", order)
+        return order
+
+    def _give_back(self, bought: Millis, after: Millis | None, order: Record, own: Record) -> None:
+        if after is None:
+            return
+        refund = {"refund_id": f"b-{own['exposure_id']}", "conversion_id": order["conversion_id"]}
+        amount = float(self.market.given_back(np.array([order["amount"]]), self._rng)[0])
+        self._come(bought + after, "refund", {**refund, "ts": bought + after, **own, "amount": amount})
+
+    def _find_invalid(self, clicked: Millis, after: Millis | None, click: Record, own: Record) -> None:
+        if after is None:
+            return
+        invalid = {"invalid_id": f"i-{own['exposure_id']}", "click_id": click["click_id"]}
+        sure = round(float(self._rng.uniform(0.5, 1.0)), 3)
+        record = {**invalid, "ts": clicked + after, **own, "confidence": sure}
+        self._come(clicked + after, "invalid_click", record)
 
     def _come(self, time: Millis, kind: str, record: Record) -> None:
         self._events += 1

@@ -1,12 +1,15 @@
 """The people of a demo do what their known truth says, and what they do happens in its order, once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from stream_mtl.clock import DAY, HOUR, MINUTE, Millis
+from stream_mtl.errors import ConfigError
 from stream_mtl.generate.delays import Exponential
+from stream_mtl.generate.fields import event_fields
 from stream_mtl.generate.live import Population, Record
 from stream_mtl.generate.market import Market
 from stream_mtl.generate.options import GeneratorOptions
@@ -149,3 +152,27 @@ def test_who_gets_no_answer_sees_something_and_counts_as_unranked() -> None:
 def test_the_same_seed_lives_the_same_life(world: World) -> None:
     assert lived(population()) == world[1]
     assert lived(population(seed=4)) != world[1]
+
+
+def test_orders_are_given_back_and_clicks_found_out_behind_them_as_often_as_is_true() -> None:
+    knobs = replace(OPTIONS, refund_rate=0.4, invalid_rate=0.3)
+    people = Population(Market(knobs), SHOWN, 0.5, seed=3)
+    world = people, lived(people)
+    orders = {record["conversion_id"]: record for record in of_kind(world, "conversion")}
+    clicks = {record["click_id"]: record for record in of_kind(world, "click")}
+    back, found = of_kind(world, "refund"), of_kind(world, "invalid_click")
+    assert len({record["refund_id"] for record in back}) == len(back)
+    assert len(back) / len(orders) == pytest.approx(0.4, abs=0.08)
+    assert len(found) / len(clicks) == pytest.approx(0.3, abs=0.05)
+    for refund in back:
+        order = orders[refund["conversion_id"]]
+        assert refund["ts"] >= order["ts"] and refund["amount"] <= order["amount"]
+    for record in found:
+        assert record["ts"] >= clicks[record["click_id"]]["ts"]
+    for kind in ("refund", "invalid_click"):
+        assert set(event_fields(knobs, kind)) == set(of_kind(world, kind)[0])
+
+
+def test_people_live_where_impressions_are_shown() -> None:
+    with pytest.raises(ConfigError, match='write root = "impression"'):
+        Population(Market(replace(OPTIONS, root="click", slate=1)), 1, 0.5, seed=3)
