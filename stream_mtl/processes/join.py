@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 import structlog
 
@@ -51,13 +52,13 @@ def join(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool =
         ) as crew,
     ):
         shift = _Shift(made, crew, kept, follow, clock)
-        outage = Outage(config.kafka.startup_timeout)
+        say = partial(_say, status, page, crew)
+        outage = Outage(config.kafka.startup_timeout, say)
         rest, longest = IDLE, IDLE_ON_BUS if is_on_bus(config) else IDLE
         try:
             while not shift.finished and not stop():
                 read = _turn(shift, outage, stop)
-                status.say(lambda: _facts(crew), outage.problem or shift.problem or shift.unkept)
-                page.say(lambda: join_metrics(crew.workers), outage.problem or shift.unkept)
+                say(outage.problem or shift.unkept, shift.idle)
                 rest = IDLE if read else min(2 * rest, longest)
                 if read == 0 and not crew.ended():
                     time.sleep(rest / 1_000)
@@ -67,6 +68,14 @@ def join(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool =
             return crew.accounts()
         finally:
             shift.close()
+
+
+def _say(
+    status: StatusFile, page: MetricsPage, crew: Crew, problem: str | None, idle: str | None = None
+) -> None:
+    """Say how it goes. One that has no partition is ready, and idle."""
+    status.say(lambda: _facts(crew), problem or idle)
+    page.say(lambda: join_metrics(crew.workers), problem)
 
 
 def _turn(shift: "_Shift", outage: Outage, stop: Stop) -> int:
@@ -105,7 +114,7 @@ class _Shift:
         self._due = clock()
 
     @property
-    def problem(self) -> str | None:
+    def idle(self) -> str | None:
         """Why there is nothing to do, if there is nothing."""
         return (
             None if self._crew.workers else "no partition is ours: other joiners of the group have them all"

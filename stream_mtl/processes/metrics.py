@@ -67,6 +67,7 @@ class MetricsPage(Collector):
         self._since = Since()
         self._said: tuple[Metric, ...] = ()
         self._pulse: Millis | None = None  # when something was said last
+        self._problem: str | None = None  # what was said then
         self._server: ThreadingHTTPServer | None = None
         build = Info(_P + "build", "What runs here.", registry=self.registry)
         build.info({"version": __version__, "python": platform.python_version()})
@@ -109,7 +110,7 @@ class MetricsPage(Collector):
             return
         self._due = now + self._every
         self._said = (*self._since(metrics()), _problem(self._role, problem))
-        self._pulse = now
+        self._pulse, self._problem = now, problem
 
     def collect(self) -> Iterator[Metric]:
         """Give what was said last."""
@@ -123,10 +124,14 @@ class MetricsPage(Collector):
             return HTTPStatus.OK, media, encode(self.registry)
         if path not in ("/healthz", "/readyz"):
             return HTTPStatus.NOT_FOUND, plain, b"there are /metrics, /healthz and /readyz\n"
-        words = self._lack() if path == "/healthz" or self._pulse is not None else "it is starting"
+        words = self._lack() if path == "/healthz" else self._unready()
         if words is not None:
             return HTTPStatus.SERVICE_UNAVAILABLE, plain, f"{words}\n".encode()
         return HTTPStatus.OK, plain, b"alive\n" if path == "/healthz" else b"ready\n"
+
+    def _unready(self) -> str | None:
+        """Return why this process does not do its work, though it may be alive."""
+        return "it is starting" if self._pulse is None else self._lack() or self._problem
 
     def _lack(self) -> str | None:
         """Return why this is no live process; one that starts is alive, however long it reads what was."""

@@ -18,11 +18,19 @@ _LONGEST: Millis = 10 * SECOND
 _LOOK: Millis = 100
 
 
+def _nothing(problem: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass(slots=True)
 class Outage:
-    """How long something has been away. `patience` is how long that is borne before anything has worked; None: for ever."""
+    """How long something has been away. `patience` is how long that is borne before anything has worked; None: for ever.
+
+    `says` is told what is away, again and again while that is waited for.
+    """
 
     patience: Millis | None = 5 * MINUTE
+    says: Callable[[str], object] = _nothing
     problem: str | None = None  # what is away, None: nothing is
     _waits: Millis = field(default=_FIRST)
     _waited: Millis = 0
@@ -65,6 +73,7 @@ class Outage:
             raise error
         left = self._waits
         while left > 0 and not stop():
+            self.says(self.problem)
             time.sleep(_LOOK / 1_000)
             left -= _LOOK
         self._waited += self._waits

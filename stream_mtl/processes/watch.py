@@ -32,18 +32,19 @@ def watch(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
         raise ConfigError(
             "no kind of event is served scores, so there is nothing to watch; declare one with `before`, and [serve] log"
         )
-    outage = Outage(config.kafka.startup_timeout)
     with (
         claimed(config.watch.path),
         StatusFile(config.run.status, "watch", clock) as status,
         MetricsPage("watch", config.run.metrics_host, config.watch.metrics_port, clock) as page,
         ExitStack() as held,
     ):
+        outage = Outage(config.kafka.startup_timeout, lambda problem: _say(status, page, problem))
         outage.until_done(lambda: check_logs(made), stop)
         worker = outage.until_done(lambda: _recovered(made, clock), stop)
         if worker is None:
             return Readings(None, {})
         held.callback(worker.release)
+        outage.says = lambda problem: _say(status, page, problem, worker)
         page.begin(lambda: watch_metrics(worker))
         sink = _readings(config)
         if sink is not None:
@@ -52,8 +53,7 @@ def watch(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
             busy = outage.unless_away(worker.step, stop)
             if sink is not None:
                 outage.unless_away(lambda: sink.step(worker), stop)
-            status.say(lambda: _facts(worker), outage.problem)
-            page.say(lambda: watch_metrics(worker), outage.problem)
+            _say(status, page, outage.problem, worker)
             if busy is False and not follow:
                 break
             if not busy:
@@ -61,6 +61,14 @@ def watch(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
         worker.close()
         status.end(_facts(worker))
         return worker.board.readings()
+
+
+def _say(
+    status: StatusFile, page: MetricsPage, problem: str | None, worker: WatchWorker | None = None
+) -> None:
+    """Say how it goes, also before there is a worker."""
+    status.say(lambda: {} if worker is None else _facts(worker), problem)
+    page.say(lambda: [] if worker is None else watch_metrics(worker), problem)
 
 
 class _Readings:

@@ -106,6 +106,17 @@ def test_a_process_that_starts_is_alive_and_not_ready(page: MetricsPage, clock: 
     assert get(page, "/readyz") == (HTTPStatus.OK, "ready\n")
 
 
+def test_a_process_that_waits_is_alive_and_not_ready_and_says_why(
+    page: MetricsPage, clock: ManualClock
+) -> None:
+    page.say(list, "the disk is full")
+    assert get(page, "/healthz")[0] == HTTPStatus.OK
+    assert get(page, "/readyz") == (HTTPStatus.SERVICE_UNAVAILABLE, "the disk is full\n")
+    clock.advance(SECOND)
+    page.say(list)
+    assert get(page, "/readyz")[0] == HTTPStatus.OK
+
+
 def test_a_process_that_does_nothing_any_more_is_not_alive(page: MetricsPage, clock: ManualClock) -> None:
     page.say(list)
     clock.advance(STALE)
