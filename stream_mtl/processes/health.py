@@ -22,6 +22,9 @@ from stream_mtl.watch.words import lapse
 SILENT: Final[Millis] = 10 * SECOND
 """A process says how it is every second; one that has not for so long hangs, or was killed."""
 
+_TRYING: Final[Millis] = 60 * SECOND
+"""One that waits for something is silent as long as an attempt takes: it has said what it waits for."""
+
 _BEHIND: Final = 1
 """Snapshots that a scorer may be behind the newest, which it looks for every few seconds."""
 
@@ -78,7 +81,8 @@ def _health(config: Config, path: Path, role: str, status: Status | None, now: M
 
 
 def _state(status: Status, age: Millis) -> str:
-    return "silent" if status.state in ("running", "starting") and age > SILENT else status.state
+    borne = SILENT if status.problem is None else _TRYING
+    return "silent" if status.state in ("running", "starting") and age > borne else status.state
 
 
 def _problem(config: Config, path: Path, status: Status, state: str, age: Millis) -> tuple[str | None, str]:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stream_mtl import cli
-from stream_mtl.clock import HOUR, system_clock
+from stream_mtl.clock import HOUR, SECOND, system_clock
 from stream_mtl.processes.status import Facts, StatusFile
 from stream_mtl.testing import ManualClock
 from tests.test_cli_config import QUICKSTART
@@ -70,6 +70,15 @@ def test_who_has_fallen_silent_hangs_or_was_killed(host: Host) -> None:
     assert "has said nothing for 1 h" in found["train"]["problem"]
     assert f"if process {found['train']['pid']} is gone" in found["train"]["remedy"]
     assert host.plain("--role", "join", "--role", "watch")[0] == 0
+
+
+def test_who_waits_for_something_is_not_taken_to_hang_while_it_tries(host: Host) -> None:
+    host.all_well()
+    host.says("train", ago=30 * SECOND, problem="kafka: no broker answered in 10 s")
+    found = host.plain()[1]["train"]
+    assert (found["state"], found["problem"]) == ("running", "kafka: no broker answered in 10 s")
+    host.says("train", ago=HOUR, problem="kafka: no broker answered in 10 s")
+    assert host.plain()[1]["train"]["state"] == "silent"
 
 
 def test_who_has_failed_or_ended_is_not_well(host: Host, tmp_path: Path) -> None:
