@@ -43,9 +43,13 @@ def courses(plan: Plan, chain: ChainSpec) -> dict[str, Course]:
 
 
 def _open(task: TaskSpec, chain: ChainSpec, life: Millis) -> Millis:
-    """Return the window of a task whose event can only come after what starts its clock, else the exposure's life."""
+    """Return the window of a task whose event can only come after what starts its clock, else the exposure's life.
+
+    Where something comes after the event, it may take it back: then the label is open for longer than the window.
+    """
     kind = chain.kind(task.event)
     given = next((other for other in chain.tasks if other.name == task.given), None)
     clock = chain.root.name if given is None else given.event
-    apart = kind.after == (clock,) and kind.parent is None and kind.within is not None
+    last = not any(kind.name in other.after for other in chain.kinds)
+    apart = kind.after == (clock,) and kind.parent is None and last
     return kind.within if apart and kind.within is not None else life
