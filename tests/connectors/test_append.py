@@ -10,7 +10,7 @@ from stream_mtl.connectors.append import AvroContainerSink, JsonLinesSink, whole
 from stream_mtl.connectors.containers import zigzag
 from stream_mtl.connectors.files import FileSource
 from stream_mtl.connectors.numbered import hidden
-from stream_mtl.errors import ConfigError, Unavailable
+from stream_mtl.errors import ConfigError, NotWritten, Unavailable
 from stream_mtl.testing import drain, values
 
 
@@ -129,6 +129,35 @@ def test_a_disk_that_fails_an_fsync_keeps_what_was_confirmed_and_the_rest_goes_t
     sink.add(b"3")
     sink.close()
     assert (tmp_path / "00000001.jsonl").read_bytes() == b"2\n3\n"
+
+
+@pytest.mark.parametrize("kind", ["lines", "avro"])
+def test_what_a_full_disk_refuses_is_held_and_said_by_the_flush_only(tmp_path, monkeypatch, kind):
+    sink = JsonLinesSink(tmp_path) if kind == "lines" else AvroContainerSink(tmp_path, b'"long"', fill=1)
+    encode = (lambda number: b"%d" % number) if kind == "lines" else zigzag
+    monkeypatch.setattr("stream_mtl.connectors.append.HOLD", 1)
+    real, full = os.fsync, [True]
+
+    def fsync(handle: int) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for number in range(10):
+        sink.add(encode(number))
+    for _ in range(2):
+        with pytest.raises(NotWritten, match="No space left"):
+            sink.flush()
+    sink.add(encode(10))
+    full.clear()
+    sink.close()
+    (path,) = tmp_path.iterdir()
+    if kind == "lines":
+        assert path.read_bytes().split() == [b"%d" % number for number in range(11)]
+    else:
+        with path.open("rb") as file:
+            assert list(fastavro.reader(file)) == list(range(11))
 
 
 def test_a_folder_that_cannot_be_written_to_is_unavailable(tmp_path):
