@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+from stream_mtl.connectors.renewing import RenewingContext
 from stream_mtl.errors import ConfigError
 
 Security: TypeAlias = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
@@ -116,18 +117,14 @@ def producing(options: KafkaOptions, compression: Compression) -> Settings:
 
 
 def tls(options: KafkaOptions) -> ssl.SSLContext:
-    """Return a context that checks the broker's certificate and name. Raises ConfigError."""
+    """Return a context that checks the broker's certificate and name; renewed files serve. Raises ConfigError."""
     try:
-        context = ssl.create_default_context(cafile=options.ca_path)
-        if options.cert_path is not None:
-            context.load_cert_chain(options.cert_path, options.key_file)
+        return RenewingContext.of(options.ca_path, options.cert_path, options.key_file)
     except (OSError, ssl.SSLError) as error:
         paths = ", ".join(
             str(path) for path in (options.ca_path, options.cert_path, options.key_file) if path
         )
         raise ConfigError(f"kafka: certificates cannot be used: {error} ({paths})") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def quiet() -> None:
