@@ -172,9 +172,10 @@ def averaged(series: Series, most: int = 150) -> Series:
 
 
 def y_range(series: Sequence[Series], reference: float | None = None) -> Span:
-    """Return the range that shows the bulk: all values but proxies, unless a few of them would blow it up."""
+    """Return the range that shows the bulk: all values and intervals but proxies, unless a few would blow it up."""
     bulk = [one for one in series if one.hand != "proxy"] or series
-    values = np.sort([y for one in bulk for y in one.y if y is not None])
+    edges = [y for one in bulk if one.hand for span in one.band for y in span or ()]
+    values = np.sort([*edges, *(y for one in bulk for y in one.y if y is not None)])
     low, high = float(values[0]), float(values[-1])
     least, most = np.quantile(values, (0.03, 0.97)).tolist()
     reach = (most - least) or abs(most) * 0.1 or 1.0
