@@ -139,7 +139,8 @@ def compare(
     stream = ClickStream(
         log, protocol.window_days * DAY, looks([w for m in chosen.values() for w in m.waits])
     )
-    students = _students(stream, chosen, protocol, progress)
+    school = _School(stream, chosen, protocol, progress)
+    students = [school.untaught(), *(school.student(name, method) for name, method in chosen.items())]
     means, seconds = _stream(stream, students, protocol, progress)
     zero, one = means[VANILLA].means, means[ORACLE].means
     scored = [
@@ -159,63 +160,79 @@ def compare(
     return Table(protocol, len(log), conversions, log.unreadable, *counts, scored)
 
 
-def _students(
-    stream: ClickStream, methods: Mapping[str, DelayedFeedback], protocol: Protocol, progress: Progress
-) -> list[Student]:
-    """Return every method at the beginning of the stream, and one that will not learn."""
-    groups = {key for method in methods.values() if (key := _group(method)) is not None}
-    warm = [method for method in methods.values() if needs_warm_up([method])]
-    clicks = stream.log.clicks(0, protocol.begin).stop
-    work = clicks * (protocol.epochs + len(warm))
-    if protocol.frozen_heads:
-        work += clicks * protocol.epochs * len({wait for _, wait in groups})
-    else:
-        work += clicks * len(groups)
-    done = 0
+class _School:
+    """What every method begins with; what several have in common is learned once."""
 
-    def tick(rows: int) -> None:
-        nonlocal done
-        done += rows
-        progress("pretraining", min(done, work), work)
+    def __init__(
+        self,
+        stream: ClickStream,
+        methods: Mapping[str, DelayedFeedback],
+        protocol: Protocol,
+        progress: Progress,
+    ) -> None:
+        self._stream, self._protocol, self._progress = stream, protocol, progress
+        self._done, self._work = 0, _rows_to_learn(stream, methods, protocol)
+        known = END if protocol.leaky_labels else protocol.begin
+        self._beginning = Beginning(stream, protocol.begin, known, protocol.epochs, protocol.seed, self._tick)
+        self._base = self._beginning.base()
+        self._with_heads: dict[tuple[str, Millis], Arrays] = {}
+        self._heads: dict[Millis, Heads] = {}
 
-    known = END if protocol.leaky_labels else protocol.begin
-    beginning = Beginning(stream, protocol.begin, known, protocol.epochs, protocol.seed, tick)
-    base = beginning.base()
-    truth = stream.truth()
-    made: dict[tuple[str, Millis], Arrays] = {}
-    heads: dict[Millis, Heads] = {}
-    students = [Student(PRETRAINED, Mature(), _fresh(Mature(), base, protocol), None)]
-    for name, method in methods.items():
-        state, key, frozen = base, _group(method), None
-        if key is not None and isinstance(method, OneLook):
-            if protocol.frozen_heads:
-                heads[method.wait] = heads.get(method.wait) or beginning.heads(method.wait)
-                frozen = heads[method.wait]
+    def untaught(self) -> Student:
+        """Return one that is not to learn."""
+        return Student(PRETRAINED, Mature(), self._learner(Mature(), self._base), None)
+
+    def student(self, name: str, method: DelayedFeedback) -> Student:
+        """Return a method at the beginning of the stream."""
+        state, heads = self._base, None
+        if isinstance(method, OneLook):
+            if self._protocol.frozen_heads:
+                heads = self._frozen(method.wait)
             else:
-                made[key] = made[key] if key in made else beginning.with_heads(base, method, method.wait)
-                state = made[key]
-        learner = _fresh(method, state, protocol, frozen)
-        foreseen = truth if isinstance(method, Oracle) else None
-        student = Student(name, method, learner, foreseen)
-        if needs_warm_up([method]):
-            warm_up(student, stream, spans(0, protocol.begin, HOUR), tick)
-            student = Student(name, method, _fresh(method, learner.arrays(), protocol), None)
-        students.append(student)
-    return students
+                state = self._beside(method, method.wait)
+        truth = self._stream.truth() if isinstance(method, Oracle) else None
+        student = Student(name, method, self._learner(method, state, heads), truth)
+        if needs_warm_up(method):
+            warm_up(student, self._stream, spans(0, self._protocol.begin, HOUR), self._tick)
+            state = student.learner.arrays()
+            student = Student(name, method, self._learner(method, state), None)
+        return student
+
+    def _frozen(self, wait: Millis) -> Heads:
+        if wait not in self._heads:
+            self._heads[wait] = self._beginning.heads(wait)
+        return self._heads[wait]
+
+    def _beside(self, method: DelayedFeedback, wait: Millis) -> Arrays:
+        key = _group(method, wait)
+        if key not in self._with_heads:
+            self._with_heads[key] = self._beginning.with_heads(self._base, method, wait)
+        return self._with_heads[key]
+
+    def _learner(self, method: DelayedFeedback, state: Arrays, heads: Heads | None = None) -> Learner:
+        recipe = recipe_of(method, self._protocol.seed)
+        learner = Learner(recipe) if heads is None else FrozenHeads(recipe, heads)
+        penalise(transplanted(learner, state).model)
+        return learner
+
+    def _tick(self, rows: int) -> None:
+        self._done += rows
+        self._progress("pretraining", min(self._done, self._work), self._work)
 
 
-def _group(method: DelayedFeedback) -> tuple[str, Millis] | None:
+def _rows_to_learn(stream: ClickStream, methods: Mapping[str, DelayedFeedback], protocol: Protocol) -> int:
+    """Return about how many rows are learned before the stream."""
+    looking = [method for method in methods.values() if isinstance(method, OneLook)]
+    heads = len({method.wait for method in looking}) * protocol.epochs
+    beside = len({_group(method, method.wait) for method in looking})
+    warm = sum(needs_warm_up(method) for method in methods.values())
+    passes = protocol.epochs + warm + (heads if protocol.frozen_heads else beside)
+    return passes * int(stream.log.clicks(0, protocol.begin).stop)
+
+
+def _group(method: DelayedFeedback, wait: Millis) -> tuple[str, Millis]:
     """Return what methods have in common that learn the same auxiliary logits from matured labels."""
-    if not isinstance(method, OneLook):
-        return None
-    return ",".join(one.name for one in method.auxiliary), method.wait
-
-
-def _fresh(method: DelayedFeedback, state: Arrays, protocol: Protocol, heads: Heads | None = None) -> Learner:
-    recipe = recipe_of(method, protocol.seed)
-    learner = Learner(recipe) if heads is None else FrozenHeads(recipe, heads)
-    penalise(transplanted(learner, state).model)
-    return learner
+    return ",".join(one.name for one in method.auxiliary), wait
 
 
 def _stream(

@@ -5,7 +5,7 @@ What is known before the stream begins is what a log that ends there shows: a co
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -231,11 +231,11 @@ def warm_up(
 ) -> None:
     """Let a student learn its own stream of some spans of time, as if they were the present."""
     for begin, end in parts:
-        transitions = stream.tell(begin, end)
+        transitions, clicks = stream.tell(begin, end), stream.log.clicks(begin, end)
         student.learn(transitions, student.learner.recipe.features.encode(transitions.fields))
-        tick(stream.log.clicks(begin, end).stop - stream.log.clicks(begin, end).start)
+        tick(clicks.stop - clicks.start)
 
 
-def needs_warm_up(methods: Sequence[DelayedFeedback]) -> bool:
-    """Whether any method has logits that no matured label teaches."""
-    return any(not one.asked for method in methods for one in method.auxiliary)
+def needs_warm_up(method: DelayedFeedback) -> bool:
+    """Whether a method has logits that no matured label teaches."""
+    return any(not one.asked for one in method.auxiliary)
