@@ -13,7 +13,7 @@ CHAMPION = "champion"
 """What the configuration itself is called among its challengers."""
 
 _OWN = ("features", "model", "learn", "tasks")
-_OF_A_TASK = ("method", "weight", "prior", "transform", "loss", "tower")
+_OF_A_TASK = ("method", "auxiliary", "auxiliary_until", "weight", "prior", "transform", "loss", "tower")
 _NOT_OF_LEARN = ("path",)
 
 

@@ -138,6 +138,14 @@ class Task(Section):
         default=Method("wait"),
         description='How late labels are treated: "wait" (to the end), "wait:15m", "fnw", ...',
     )
+    auxiliary: Literal["stream", "oracle"] = Field(
+        default="stream",
+        description="When a method's auxiliary logits learn of a label: when it is final, or (replays only) at the look.",
+    )
+    auxiliary_until: Instant | None = Field(
+        default=None,
+        description="Event time from which on they learn no more: frozen, as published code has them.",
+    )
     looks: Annotated[tuple[Duration, ...], Listed] = Field(
         default=(),
         description="Looks that the log holds besides those of the methods: for methods tried later on the same log.",

@@ -19,7 +19,7 @@ from stream_mtl.label.base import (
     negative_log_not,
 )
 from stream_mtl.label.heads import LATE, REAL, OneLook, constant, late_share, real_share
-from stream_mtl.label.streams import late, look, matured, real_negatives
+from stream_mtl.label.streams import late, look, real_negatives
 from stream_mtl.label.told import Told
 
 
@@ -33,7 +33,7 @@ class RealNegatives(OneLook):
     def emit(self, told: Told) -> Emitted:
         """Emit what the look sees, late events, real negatives, and matured labels."""
         wait = self.wait
-        return emitted(told, look(told, wait), late(told, wait), real_negatives(told), matured(told, wait))
+        return emitted(told, look(told, wait), late(told, wait), real_negatives(told), self.matured(told))
 
     def told_loss(self, reading: Reading) -> Tensor:
         """Return v (-log f) + (1 - v) [(1 - z)(-log f) + z (-log(1 - f))], z constant. (n,)

@@ -24,7 +24,7 @@ from stream_mtl.label.base import (
     negative_log_not,
 )
 from stream_mtl.label.heads import LATE, TINY, OneLook, constant, late_share, never_share
-from stream_mtl.label.streams import early_again, late, look, matured, real_negatives
+from stream_mtl.label.streams import early_again, late, look, real_negatives
 from stream_mtl.label.told import Told
 
 CEILING = 5.0
@@ -42,7 +42,7 @@ class Defer(OneLook):
         """Emit what the look sees, late events, real negatives, early events again, and matured labels."""
         wait = self.wait
         again = real_negatives(told), early_again(told, wait)
-        return emitted(told, look(told, wait), late(told, wait), *again, matured(told, wait))
+        return emitted(told, look(told, wait), late(told, wait), *again, self.matured(told))
 
     def told_loss(self, reading: Reading) -> Tensor:
         """Return v f/(f - dp/2)(-log f) + (1 - v)(1 - f)/(1 - f + dp/2)(-log(1 - f)), weights constant. (n,)"""

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from stream_mtl.label.base import Auxiliary, Emitted, Reading, Tensor, emitted, negative_log, negative_log_not
 from stream_mtl.label.heads import LATE, REAL, OneLook, late_share, real_share
-from stream_mtl.label.streams import late, look, matured
+from stream_mtl.label.streams import late, look
 from stream_mtl.label.told import Told
 
 
@@ -22,7 +22,7 @@ class ElapsedSampling(OneLook):
 
     def emit(self, told: Told) -> Emitted:
         """Emit what the look sees, late events, and matured labels."""
-        return emitted(told, look(told, self.wait), late(told, self.wait), matured(told, self.wait))
+        return emitted(told, look(told, self.wait), late(told, self.wait), self.matured(told))
 
     def told_loss(self, reading: Reading) -> Tensor:
         """Return (1 + dp) [v (-log f) + (1 - v) rn (-log(1 - f))], dp and rn constant. (n,)"""

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from stream_mtl.label.base import Auxiliary, Emitted, Reading, Tensor, emitted, negative_log, negative_log_not
 from stream_mtl.label.heads import IN_TIME, REAL, OneLook, constant, real_share
-from stream_mtl.label.streams import look, matured
+from stream_mtl.label.streams import look
 from stream_mtl.label.told import Told
 
 LEAST = 0.1
@@ -26,7 +26,7 @@ class FeedbackShift(OneLook):
 
     def emit(self, told: Told) -> Emitted:
         """Emit what the look sees, and matured labels."""
-        return emitted(told, look(told, self.wait), matured(told, self.wait))
+        return emitted(told, look(told, self.wait), self.matured(told))
 
     def told_loss(self, reading: Reading) -> Tensor:
         """Return v/g1 (-log f) + (1 - v) g0 (-log(1 - f)), g1 and g0 constant. (n,)"""

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stream_mtl.clock import Millis
-from stream_mtl.label.base import MATURED, Auxiliary, Kind, Reading, Tensor, Unhurried, cross_entropy
+from stream_mtl.label.base import MATURED, Auxiliary, Kind, Part, Reading, Tensor, Unhurried, cross_entropy
+from stream_mtl.label.streams import foreseen, matured
+from stream_mtl.label.told import Told
 
 LATE = Auxiliary("late", start=0.01, asked=MATURED, answer=Kind.MATURED_DP)
 REAL = Auxiliary(
@@ -30,10 +32,23 @@ TINY = 1e-30
 
 
 @dataclass(frozen=True)
+class Heads:
+    """When auxiliary logits are told what they learn."""
+
+    ahead: bool = False  # at the look what only the end will tell: to compare with, in replays
+    until: Millis | None = None  # event time from which on they are told nothing more: frozen, as published
+
+
+ON_STREAM = Heads()
+"""What auxiliary logits learn by default: each label when it is final."""
+
+
+@dataclass(frozen=True)
 class OneLook(Unhurried):
     """A base for methods that look once after `wait`, and learn auxiliary logits from matured labels."""
 
     wait: Millis
+    heads: Heads = ON_STREAM
 
     reads_final: ClassVar[bool] = True
 
@@ -41,6 +56,12 @@ class OneLook(Unhurried):
     def waits(self) -> tuple[Millis, ...]:
         """The one look."""
         return (self.wait,)
+
+    def matured(self, told: Told) -> Part:
+        """Return what the auxiliary logits are told."""
+        if self.heads.ahead:
+            return foreseen(told, self.wait)
+        return matured(told, self.wait, self.heads.until)
 
     def loss(self, reading: Reading) -> Tensor:
         """Return the loss of what is told, and of matured labels that of the auxiliary logits."""

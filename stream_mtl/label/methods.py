@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stream_mtl.clock import DAY, HOUR, MINUTE, SECOND, Millis
 from stream_mtl.errors import ConfigError
@@ -17,6 +17,7 @@ from stream_mtl.label.es_dfm import ElapsedSampling
 from stream_mtl.label.fnc import FakeNegativeCalibrated
 from stream_mtl.label.fnw import FakeNegativeWeighted
 from stream_mtl.label.fsiw import FeedbackShift
+from stream_mtl.label.heads import ON_STREAM, Heads, OneLook
 from stream_mtl.label.oracle import Oracle
 from stream_mtl.label.pu import Retraction
 from stream_mtl.label.ulc import SoftLabels
@@ -53,14 +54,15 @@ METHODS: Mapping[str, _Entry] = {
 """Every method by its name."""
 
 
-def make(name: str, *waits: Millis) -> DelayedFeedback:
-    """Return the method of that name with its waits. Raises ConfigError."""
+def make(name: str, *waits: Millis, heads: Heads = ON_STREAM) -> DelayedFeedback:
+    """Return the method of that name with its waits. `heads` is for those that have any. Raises ConfigError."""
     if name not in METHODS:
         raise ConfigError(f'there is no delayed-feedback method "{name}"; choose one of {", ".join(METHODS)}')
     entry = METHODS[name]
     if not entry.least <= len(waits) <= entry.most:
         raise ConfigError(f'"{name}" takes {entry.least} to {entry.most} waits, not {len(waits)}')
-    return entry.make(*waits)
+    method = entry.make(*waits)
+    return replace(method, heads=heads) if isinstance(method, OneLook) else method
 
 
 def parse(text: str) -> DelayedFeedback:

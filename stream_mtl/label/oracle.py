@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from stream_mtl.errors import ConfigError
 from stream_mtl.join.spec import TaskSpec
 from stream_mtl.join.transitions import Telling, Transitions
-from stream_mtl.label.base import Emitted, Kind, Part, Plain, emitted, seconds
-from stream_mtl.label.told import Bools, Foreseen, Ints, Told, tell
+from stream_mtl.label.base import DelayedFeedback, Emitted, Kind, Part, Plain, emitted, seconds
+from stream_mtl.label.heads import OneLook
+from stream_mtl.label.told import Bools, Foreseen, Ints, Told, ahead_of, tell
 
 _FIRST = 1 << 10
 
@@ -24,14 +24,14 @@ class Oracle(Plain):
 
     def emit(self, told: Told) -> Emitted:
         """Emit the foreseen label of every exposure."""
-        ahead = _ahead(told)
+        ahead = ahead_of(told)
         rows = _exposed(told) & ahead.known
         out = emitted(told, Part(rows, ahead.label, Kind.FINAL))
         return replace(out, elapsed=seconds(ahead.delay[out.row]))
 
     def refuses(self, told: Told) -> Bools:
         """Return the exposures that will not have the event."""
-        ahead = _ahead(told)
+        ahead = ahead_of(told)
         return _exposed(told) & ahead.known & ~ahead.label
 
 
@@ -82,9 +82,6 @@ def _exposed(told: Told) -> Bools:
     return rows
 
 
-def _ahead(told: Told) -> Foreseen:
-    if told.foreseen is None:
-        raise ConfigError(
-            'the method "oracle" reads ahead, which only a replay of a whole log can; choose another'
-        )
-    return told.foreseen
+def reads_ahead(method: DelayedFeedback) -> bool:
+    """Return whether a method wants to be told what only the log's future says."""
+    return isinstance(method, Oracle) or (isinstance(method, OneLook) and method.heads.ahead)

@@ -10,8 +10,8 @@ Besides, where auxiliary logits are learned, every chain is told once more at it
 import numpy as np
 
 from stream_mtl.clock import Millis
-from stream_mtl.label.base import Kind, Part
-from stream_mtl.label.told import Bools, Told
+from stream_mtl.label.base import Kind, Kinds, Part
+from stream_mtl.label.told import Bools, Told, ahead_of
 
 
 def look(told: Told, wait: Millis) -> Part:
@@ -35,11 +35,24 @@ def early_again(told: Told, wait: Millis) -> Part:
     return Part(told.finals() & told.happened & ~_late(told, wait), True, Kind.IP2)
 
 
-def matured(told: Told, wait: Millis) -> Part:
-    """Return, at the end of its window, what became of each chain, for the auxiliary logits alone."""
-    came = np.where(_late(told, wait), Kind.MATURED_DP, Kind.MATURED_IP)
-    kind = np.where(told.happened, came, Kind.MATURED_RN).astype(np.int8)
-    return Part(told.finals(), told.happened, kind)
+def matured(told: Told, wait: Millis, until: Millis | None = None) -> Part:
+    """Return, at the end of its window, what became of each chain, for the auxiliary logits alone.
+
+    With `until`, what is told at this event time or later no more: what was learned by then stands.
+    """
+    rows = told.finals() if until is None else told.finals() & (told.told < until)
+    return Part(rows, told.happened, _became(told.happened, _late(told, wait)))
+
+
+def foreseen(told: Told, wait: Millis) -> Part:
+    """Return, at its look already, what will have become of each chain. Raises ConfigError unless somebody reads ahead."""
+    ahead = ahead_of(told)
+    return Part(told.looks(wait) & ahead.known, ahead.label, _became(ahead.label, ahead.delay > wait))
+
+
+def _became(happened: Bools, late: Bools) -> Kinds:
+    came = np.where(late, Kind.MATURED_DP, Kind.MATURED_IP)
+    return np.where(happened, came, Kind.MATURED_RN).astype(np.int8)
 
 
 def _late(told: Told, wait: Millis) -> Bools:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stream_mtl.clock import Millis
+from stream_mtl.errors import ConfigError
 from stream_mtl.join.spec import TaskSpec
 from stream_mtl.join.transitions import Telling, Transitions
 
@@ -71,6 +72,13 @@ class Told:
     def _of(self, kind: Telling) -> Bools:
         rows: Bools = (self.kind == kind) & self.about & self.defined
         return rows
+
+
+def ahead_of(told: Told) -> Foreseen:
+    """Return what is foreseen. Raises ConfigError where nobody reads ahead."""
+    if told.foreseen is None:
+        raise ConfigError("it reads ahead, which only a replay of a whole log can; choose another method")
+    return told.foreseen
 
 
 def tell(transitions: Transitions, tasks: Sequence[TaskSpec], task: TaskSpec) -> Told:

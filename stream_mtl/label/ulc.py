@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from stream_mtl.label.base import Auxiliary, Emitted, Reading, Tensor, cross_entropy, emitted
 from stream_mtl.label.heads import LATE, REAL, OneLook, late_share, real_share
-from stream_mtl.label.streams import look, matured
+from stream_mtl.label.streams import look
 from stream_mtl.label.told import Told
 
 
@@ -21,7 +21,7 @@ class SoftLabels(OneLook):
 
     def emit(self, told: Told) -> Emitted:
         """Emit what the look sees, and matured labels."""
-        return emitted(told, look(told, self.wait), matured(told, self.wait))
+        return emitted(told, look(told, self.wait), self.matured(told))
 
     def told_loss(self, reading: Reading) -> Tensor:
         """Return the cross entropy of v + (1 - v)(1 - rn), rn constant. (n,)"""

@@ -18,7 +18,7 @@ from stream_mtl.config.values import parse_method
 from stream_mtl.errors import ConfigError
 from stream_mtl.join.log import FileLog
 from stream_mtl.join.transitions import Telling, Transitions
-from stream_mtl.label.oracle import Oracle
+from stream_mtl.label.oracle import reads_ahead
 from stream_mtl.label.plan import joint_name, lives
 from stream_mtl.learn.grades import Span
 from stream_mtl.learn.panel import Graded
@@ -269,4 +269,4 @@ def _shared_out(trials: Sequence[Trial] | dict[Trial, tuple[str, ...]]) -> list[
 
 
 def _reads_ahead(made: Declared) -> bool:
-    return any(isinstance(method, Oracle) for method in made.plan.methods.values())
+    return any(reads_ahead(method) for method in made.plan.methods.values())

@@ -11,6 +11,7 @@ from stream_mtl.clock import Millis
 from stream_mtl.config.chains import chain_spec
 from stream_mtl.config.challengers import family
 from stream_mtl.config.columns import event_specs, read_schemas
+from stream_mtl.config.declarations import Task
 from stream_mtl.config.load import Loaded
 from stream_mtl.config.sections import Config
 from stream_mtl.connectors.peek import first_schema
@@ -18,6 +19,8 @@ from stream_mtl.events.types import EventSpec
 from stream_mtl.join.log import refuse_other
 from stream_mtl.join.spec import ChainSpec, TaskSpec
 from stream_mtl.join.state import declaration
+from stream_mtl.label.base import DelayedFeedback
+from stream_mtl.label.heads import Heads
 from stream_mtl.label.methods import make
 from stream_mtl.label.plan import Plan, products
 
@@ -68,12 +71,13 @@ def declared_together(loaded: Loaded) -> list[Declared]:
 
 
 def _plan(config: Config, tasks: Sequence[TaskSpec]) -> Plan:
-    methods = {
-        task.name: make(config.tasks[task.name].method.name, *config.tasks[task.name].method.waits)
-        for task in tasks
-        if not task.regression
-    }
+    methods = {task.name: _method(config.tasks[task.name]) for task in tasks if not task.regression}
     return Plan(tasks, methods, _JOINT[config.model.relation](tasks))
+
+
+def _method(task: Task) -> DelayedFeedback:
+    heads = Heads(task.auxiliary == "oracle", task.auxiliary_until)
+    return make(task.method.name, *task.method.waits, heads=heads)
 
 
 def _looks(config: Config, plans: Iterable[Plan]) -> dict[str, set[Millis]]:

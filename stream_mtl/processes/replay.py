@@ -21,7 +21,7 @@ from stream_mtl.events.codec import Codec
 from stream_mtl.events.letters import letters_of
 from stream_mtl.join.digest import TransitionDigest
 from stream_mtl.join.transitions import Transitions
-from stream_mtl.label.oracle import Oracle, Truth
+from stream_mtl.label.oracle import Truth, reads_ahead
 from stream_mtl.learn.learner import StepReport
 from stream_mtl.learn.outcomes import nothing_measured
 from stream_mtl.learn.recipe import Recipe
@@ -147,7 +147,7 @@ class _Run:
 
 def _events(run: _Run, letters: Path, stop: Stop, progress: Progress) -> Accounts:
     """Join, and learn from what is told as it is told."""
-    if any(isinstance(method, Oracle) for method in run.made.plan.methods.values()):
+    if any(reads_ahead(method) for method in run.made.plan.methods.values()):
         truth = Truth(run.made.plan.tasks)
         for _, transitions in joined(run.made, letters, stop, lambda *_: None):
             truth.add(transitions)

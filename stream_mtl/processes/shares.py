@@ -14,7 +14,7 @@ import torch
 
 from stream_mtl.join.log import FileLog
 from stream_mtl.join.transitions import Transitions
-from stream_mtl.label.oracle import Oracle, Truth
+from stream_mtl.label.oracle import Truth, reads_ahead
 from stream_mtl.learn.grades import Span
 from stream_mtl.learn.panel import Graded, grade
 from stream_mtl.learn.recipe import Recipe
@@ -84,7 +84,7 @@ def _blocks(log: Path) -> Iterator[Transitions]:
 def _truth(share: Share) -> Truth | None:
     """Read the final labels of the log ahead, if anybody asks for them."""
     methods = [method for recipe in share.recipes.values() for method in recipe.plan.methods.values()]
-    if not any(isinstance(method, Oracle) for method in methods):
+    if not any(reads_ahead(method) for method in methods):
         return None
     truth = Truth(next(iter(share.recipes.values())).plan.tasks)
     for transitions in _blocks(share.log):

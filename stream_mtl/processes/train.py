@@ -17,7 +17,7 @@ from stream_mtl.durable import claimed
 from stream_mtl.errors import ConfigError
 from stream_mtl.failpoints import reach
 from stream_mtl.join.feed import Feed
-from stream_mtl.label.oracle import Oracle
+from stream_mtl.label.oracle import Oracle, reads_ahead
 from stream_mtl.learn.exporter import train_metrics
 from stream_mtl.learn.worker import TrainOptions, TrainWorker
 from stream_mtl.processes.bus import check_logs, closed_on_error, feed_of, idle_of, kafka_of
@@ -141,9 +141,10 @@ def _worker(made: Declared, feed: Feed, publisher: Publisher, clock: Clock, foll
 
 def _refuse_oracle(made: Declared) -> None:
     for name, method in made.plan.methods.items():
-        if isinstance(method, Oracle):
+        if reads_ahead(method):
+            option = "method" if isinstance(method, Oracle) else "auxiliary"
             raise ConfigError(
-                f'tasks.{name}.method: "oracle" reads ahead, which only a replay can; choose another method'
+                f'tasks.{name}.{option}: "oracle" reads ahead, which only a replay can; choose another one'
             )
 
 
