@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from stream_mtl.cli.app import app
 
@@ -54,6 +56,72 @@ def bench_features(
     from stream_mtl.bench import features
 
     _print(features.bench_features(rows, rounds), as_json_)
+
+
+@bench_app.command("compare")
+def bench_compare(
+    impressions: Annotated[int, typer.Option(min=1, help="How many exposures the stream has.")] = 200_000,
+    as_json_: AsJson = False,
+) -> None:
+    """Measure what `replay --compare` of ten ways costs beside one, in one process.
+
+    Example: stream-mtl bench compare --impressions 50000
+    """
+    from dataclasses import asdict
+
+    from stream_mtl.bench.comparing import bench_comparing
+
+    costs = bench_comparing(impressions)
+    if as_json_:
+        typer.echo(json.dumps([asdict(cost) | {"rest": cost.rest} for cost in costs]))
+        return
+    table = Table("ways", "CPU s", "of it learning", "all else", box=box.SIMPLE)
+    for cost in costs:
+        table.add_row(str(cost.ways), f"{cost.whole:.1f}", f"{cost.learning:.1f}", f"{cost.rest:.1%}")
+    Console(width=max(100, Console().width)).print(table)
+
+
+@bench_app.command("advice")
+def bench_advice(
+    streams: Annotated[
+        int, typer.Option(min=1, help="How many streams, each with a drift and delays of its own.")
+    ] = 12,
+    clicks: Annotated[int, typer.Option(min=1000, help="Of each stream.")] = 40_000,
+    seed: Annotated[int, typer.Option(help="Of the streams.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    as_json_: AsJson = False,
+) -> None:
+    """Measure what it costs to follow the recommendation of `replay --compare`: chosen by one half, judged by the other.
+
+    Example: stream-mtl bench advice --streams 3 --clicks 5000
+    """
+    from dataclasses import asdict
+
+    from stream_mtl.bench import advice
+
+    found = []
+    table = Table(
+        "window", "early", "mean delay", "drift", "speed", "taken", "best", "behind", "of", box=box.SIMPLE
+    )
+    for one in advice.advise(advice.streams(streams, seed), clicks, workers):
+        found.append(one)
+        own = one.stream
+        facts = (
+            f"{own.window_days} d",
+            f"{own.early:.0%}",
+            f"{own.hours:.0f} h",
+            f"{own.drift:.2f}",
+            f"{own.speed:.2f}",
+        )
+        table.add_row(*facts, one.taken, one.best, f"{one.behind:.4f}", f"{one.spread:.4f}")
+    if as_json_:
+        typer.echo(json.dumps({"mean": advice.mean_cost(found), "streams": [asdict(one) for one in found]}))
+        return
+    console = Console(width=max(100, Console().width))
+    console.print(table)
+    console.print(
+        f"log loss behind the best way of the second half, on average: {advice.mean_cost(found):.5f}"
+    )
 
 
 @bench_app.command("train")

@@ -50,6 +50,13 @@ class Span:
         least = max(self.until - self.since, 1) / self.blocks
         return next((width for width in _WIDTHS if width >= least), round(least) + 1)
 
+    @property
+    def halves(self) -> "tuple[Span, Span]":
+        """Both halves of the time."""
+        middle = (self.since + self.until) // 2
+        blocks = max(self.blocks // 2, 1)
+        return Span(self.since, middle, blocks), Span(middle, self.until, blocks)
+
     def block(self, time: Ints) -> Ints:
         """Return the number of the block of each time. (n,)"""
         return (time - self.since) // self.width

@@ -8,7 +8,10 @@ from stream_mtl.join.transitions import Transitions
 from stream_mtl.label.oracle import Truth
 from stream_mtl.learn.encoded import Encoded
 from stream_mtl.learn.grades import Grader, Marks, Span
+from stream_mtl.learn.outcomes import Truths
+from stream_mtl.learn.predict import Predictions
 from stream_mtl.learn.recipe import Recipe
+from stream_mtl.learn.segment import Ints
 from stream_mtl.learn.tally import Tally
 from stream_mtl.learn.trainer import Stepped, Trainer
 
@@ -19,6 +22,7 @@ class Graded:
 
     tally: Tally
     marks: Mapping[str, Marks]  # by output
+    halves: tuple[Mapping[str, Marks], Mapping[str, Marks]]  # the same of both halves of the time
     cpu_seconds: float  # of predicting, learning and grading
 
 
@@ -26,8 +30,8 @@ class Entrant:
     """One learner of a panel."""
 
     def __init__(self, recipe: Recipe, outputs: Sequence[str], span: Span) -> None:
-        self._grader = Grader(recipe.plan.outputs, outputs, span)
-        self._trainer, self._tally = Trainer(recipe, self._grader), Tally()
+        self._graders = [Grader(recipe.plan.outputs, outputs, one) for one in (span, *span.halves)]
+        self._trainer, self._tally = Trainer(recipe, self._grade), Tally()
         self._seconds = 0.0
 
     def take(self, transitions: Transitions, truth: Truth | None, features: Encoded) -> None:
@@ -43,8 +47,14 @@ class Entrant:
         if report is not None:
             self._tally.add(report)
         self._seconds += time.process_time() - begun
-        marks = {name: grades.marks() for name, grades in self._grader.grades.items()}
-        return Graded(self._tally, marks, self._seconds)
+        whole, first, second = (
+            {name: grades.marks() for name, grades in grader.grades.items()} for grader in self._graders
+        )
+        return Graded(self._tally, whole, (first, second), self._seconds)
+
+    def _grade(self, time: Ints, predictions: Predictions, truths: Truths) -> None:
+        for grader in self._graders:
+            grader(time, predictions, truths)
 
     def _count(self, stepped: Stepped) -> None:
         self._tally.add(stepped.report)

@@ -8,7 +8,14 @@ from stream_mtl.clock import Millis
 from stream_mtl.config.values import parse_method
 from stream_mtl.learn.panel import Graded
 from stream_mtl.processes.compare import Compared, rates_of
-from stream_mtl.watch.comparison import Contender, best_of_rates, recommend, share_of_gain
+from stream_mtl.watch.comparison import (
+    Backtest,
+    Contender,
+    backtest,
+    best_of_rates,
+    recommend,
+    share_of_gain,
+)
 from stream_mtl.watch.comparison_page import Compared as OutputCompared
 from stream_mtl.watch.comparison_page import Comparison
 from stream_mtl.watch.parts import Fact, NextStep
@@ -17,7 +24,7 @@ from stream_mtl.watch.words import count, lapse, moment, number, share
 
 def comparison_of(made: Compared, title: str, config: Path) -> Comparison:
     """Return what is shown of a comparison."""
-    tried = {output: _contenders(made, output) for output in made.outputs}
+    tried = {output: contenders_of(made, output) for output in made.outputs}
     first = made.outputs[0]
     # One rate for a way, whatever is looked at: the one that served its first output best.
     rates = {one.name: one.rate for one in best_of_rates(tried[first])}
@@ -37,14 +44,22 @@ def comparison_of(made: Compared, title: str, config: Path) -> Comparison:
     )
 
 
-def _contenders(made: Compared, output: str) -> list[Contender]:
+def backtest_of(made: Compared, output: str) -> Backtest | None:
+    """Return what the way that the first half of the graded time recommends was worth in the second."""
+    first, second = (contenders_of(made, output, half) for half in (0, 1))
+    kept = {one.name: one.rate for one in best_of_rates(first)}
+    return backtest(*([one for one in half if one.rate == kept[one.name]] for half in (first, second)))
+
+
+def contenders_of(made: Compared, output: str, half: int | None = None) -> list[Contender]:
+    """Return the ways, each with each step size, as they were graded in all the time or in one half of it."""
     groups: dict[tuple[str, float], list[Graded]] = {}
     for trial, graded in made.trials.items():
         groups.setdefault((trial.way, trial.rate), []).append(graded)
     return [
         Contender(
             name=way,
-            marks=[graded.marks[output] for graded in some],
+            marks=[(graded.marks if half is None else graded.halves[half])[output] for graded in some],
             examples=fmean(graded.tally.examples for graded in some),
             cpu_seconds=fmean(graded.cpu_seconds for graded in some),
             reads_ahead=way in made.oracles,
@@ -104,6 +119,10 @@ def _notes(made: Compared, first: OutputCompared) -> Iterator[str]:
         "have labels that the events do not tell any more."
     )
     yield from _gains(first)
+    past = backtest_of(made, first.output)
+    if past is not None:
+        rest = "the best of it" if past.way == past.best else f"{number(past.behind, 2)} behind {past.best}"
+        yield f"Had the first half of that time decided, {past.way} would have been taken, and in the second half been {rest}."
     if len({trial.rate for trial in made.trials}) > 1:
         yield (
             "The step size of each way was chosen on the exposures that are shown here; on others it may do a little "

@@ -69,6 +69,25 @@ class Recommendation:
     warnings: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """What the recommendation of the first half was worth in the second."""
+
+    way: str  # taken by the first half
+    best: str  # of the second
+    behind: float  # log loss above the best's, in the second
+
+
+def backtest(first: Sequence[Contender], second: Sequence[Contender]) -> Backtest | None:
+    """Take a way by what was graded in the first half, and look how it did in the second; None where nothing can be said."""
+    way = recommend(first).way
+    able = [one for one in ranked(second) if not one.reads_ahead and _is_whole(one, second)]
+    taken = next((one for one in able if one.name == way), None)
+    if taken is None or taken.log_loss is None or able[0].log_loss is None:
+        return None
+    return Backtest(taken.name, able[0].name, taken.log_loss - able[0].log_loss)
+
+
 def ranked(contenders: Sequence[Contender]) -> list[Contender]:
     """Return the contenders, the least log loss first; those without one last."""
     return sorted(contenders, key=lambda one: (not _is_whole(one, contenders), one.log_loss or 0.0))
