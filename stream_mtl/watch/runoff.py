@@ -154,11 +154,12 @@ class Runoff:
         return early.task.start + self.course.looks[0] <= early.task.told
 
     def _tell(self, early: Early, cell: npt.NDArray[np.int64], known: npt.NDArray[np.bool_]) -> None:
-        came = early.came(self.course.looks[0]) & known
-        if self.course.given:
-            came &= self._told_of(early)
-        lag = np.clip(early.task.told[came] // self.width - cell[came], 0, self._lags - 1)
-        self._came.add(cell[came] * self._lags + lag, 1)
+        look = self.course.looks[0]
+        known = known & self._told_of(early) if self.course.given else known
+        for rows, events in ((early.comes(look), 1), (early.taken_back(look), -1)):
+            rows = rows & known
+            lag = np.clip(early.task.told[rows] // self.width - cell[rows], 0, self._lags - 1)
+            self._came.add(cell[rows] * self._lags + lag, events)
 
     def _look(self, early: Early, served: npt.NDArray[np.bool_], told_before: Millis) -> None:
         for look in self.looks:

@@ -1,6 +1,7 @@
 """The readings before labels are final, a second time: row by row, chain by chain, without a sum in a cell."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from math import exp, sqrt
 
 from stream_mtl.clock import Millis
@@ -20,8 +21,11 @@ class Clock:
 
     start: Millis
     score: float
-    came: Millis | None = None  # when the log first told of the event
     ended: bool = False
+    stands: bool = False
+    said: list[tuple[Millis, int]] = field(
+        default_factory=list
+    )  # when it told that the event came, or was taken back
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,9 @@ class Rows:
             self.looks.append((row["wait"], row["told"], score, int(label == 1)))
         clock = self.clocks.get(number)
         if clock is not None and about:
-            if label == 1 and clock.came is None:
-                clock.came = row["told"]
+            if clock.stands != (label == 1):
+                clock.stands = label == 1
+                clock.said.append((row["told"], 1 if clock.stands else -1))
             clock.ended |= kind == Telling.FINAL
 
     def waiting(self) -> int:
@@ -90,7 +95,7 @@ class Rows:
         ]
         if not some:
             return None
-        known = sum(clock.came is not None and clock.came < self.border for clock in some)
+        known = sum(sign for clock in some for told, sign in clock.said if told < self.border)
         promised = sum(clock.score for clock in some)
         age = sum(self.border - (self._cell(clock) + 0.5) * self.width for clock in some) / len(some)
         slow = Slow(len(some), promised / len(some), known, age)
@@ -106,12 +111,12 @@ class Rows:
         return len(rows), sum(score for score, _ in rows), sum(label for _, label in rows)
 
     def _estimated(self, slow: Slow, some: list[Clock]) -> Slow:
-        delays = [
-            self._lag(clock)
-            for clock in self.clocks.values()
-            if self._ripe(clock) and clock.came is not None and self._remembers(clock)
-        ]
-        if not delays or not slow.known:
+        delays: Counter[int] = Counter()
+        for clock in self.clocks.values():
+            if self._ripe(clock) and self._remembers(clock):
+                for told, sign in clock.said:
+                    delays[told // self.width - self._cell(clock)] += sign
+        if sum(delays.values()) < 1 or slow.known < 1:
             return slow
         thinned = [clock.score * self._share(clock, delays) for clock in some]
         expected = sum(thinned)
@@ -119,28 +124,24 @@ class Rows:
             return slow
         ratio = expected / slow.known
         of_known = 1 / slow.known - sum((one / ratio) ** 2 for one in thinned) / slow.known**2
-        of_delays = [
-            sum(clock.score for clock in some if self._ripe(clock) or self._lags(clock) >= lag)
-            for lag in delays
-        ]
-        spread = sum((one - expected) ** 2 for one in of_delays) / len(delays)
-        error = sqrt(max(of_known, 0) + spread / len(delays) / expected**2)
+        total, spread = sum(delays.values()), -(expected**2)
+        for lag, events in delays.items():
+            beyond = sum(clock.score for clock in some if self._ripe(clock) or self._lags(clock) >= lag)
+            spread += abs(events) * beyond**2 / total
+        error = sqrt(max(of_known, 0) + max(spread, 0) / total / expected**2)
         reach = exp(1.96 * error)
         return Slow(slow.clocks, slow.predicted, slow.known, slow.age, ratio, ratio / reach, ratio * reach)
 
-    def _share(self, clock: Clock, delays: list[int]) -> float:
+    def _share(self, clock: Clock, delays: Counter[int]) -> float:
         """Return how many of the delays are over at this clock's age."""
-        return 1.0 if self._ripe(clock) else sum(lag <= self._lags(clock) for lag in delays) / len(delays)
+        over = sum(events for lag, events in delays.items() if lag <= self._lags(clock))
+        return 1.0 if self._ripe(clock) else over / sum(delays.values())
 
     def _cell(self, clock: Clock) -> int:
         return clock.start // self.width
 
     def _lags(self, clock: Clock) -> int:
         return self.border // self.width - 1 - self._cell(clock)
-
-    def _lag(self, clock: Clock) -> int:
-        assert clock.came is not None
-        return clock.came // self.width - self._cell(clock)
 
     def _ripe(self, clock: Clock) -> bool:
         return (self._cell(clock) + 1) * self.width + self.open <= self.now
