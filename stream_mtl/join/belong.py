@@ -49,6 +49,7 @@ class Fates:
     touched: Rows
     parent_time: Ints  # END: no parent found
     time: Ints  # when the event counts: never before its parent
+    event: Rows | None = None  # of a retracting kind: the event's row in `Standing`, -1 where it names none
 
     @classmethod
     def open(cls, waiters: Waiters) -> "Fates":
@@ -74,6 +75,8 @@ class Belonging:
         """Judge standing children of one kind, in the slice that ends before `before`."""
         kind = children.kind
         fates = Fates.open(waiters)
+        if kind.retracts:
+            fates.event = np.full(len(waiters), -1)
         named = np.zeros(len(waiters), np.bool_)
         if kind.parent is not None:
             named = waiters.facts.column(kind.parent).is_valid().to_numpy(zero_copy_only=False)
@@ -195,6 +198,10 @@ class Belonging:
         fates.exposure[rows[joined]] = best.exposure[joined]
         fates.touched[rows[joined]] = best.touched[joined]
         fates.parent_time[rows[joined]] = best.time[joined]
+        if fates.event is not None:
+            ids = self._ids[kind.after[0]]
+            assert ids is not None
+            fates.event[rows[joined]] = ids.ring.get("event", best.row[joined])
         self._conclude(kind, waiters.facts.time, rows, fates, before)
         fates.state[rows[(best.stood < END) & (best.state == WAITING)]] = WAITING
 
@@ -212,7 +219,7 @@ class Belonging:
         began = exposures.ring.get("time", safe)
         touched = self._touched.alive(exposures.ring.get("touched", safe))
         stood = np.where(self._eligible(kind, number, began, at), began, END)
-        return _Named(stood, np.full(len(at), JOINED, np.int8), number, touched, began)
+        return _Named(stood, np.full(len(at), JOINED, np.int8), number, touched, began, number)
 
     def _child_named(self, kind: KindSpec, parent: str, wanted: list[pa.Array], at: Ints) -> "_Named":
         ids = self._ids[parent]
@@ -231,7 +238,8 @@ class Belonging:
             self._touched.ring.get("exposure", np.maximum(touched, self._touched.ring.first)),
             -1,
         )
-        return _Named(stood, ids.ring.get("state", safe), exposure, touched, ids.ring.get("joined", safe))
+        joined = ids.ring.get("joined", safe)
+        return _Named(stood, ids.ring.get("state", safe), exposure, touched, joined, safe)
 
     def _eligible(self, kind: KindSpec, row: Rows, stood: Ints, at: Ints) -> Bools:
         assert kind.within is not None
@@ -248,12 +256,12 @@ class _Named:
     exposure: Ints
     touched: Rows
     time: Ints
+    row: Rows  # of the record, where ids are remembered
 
     @classmethod
     def none(cls, n: int) -> "_Named":
-        return cls(
-            np.full(n, END), np.full(n, ORPHAN, np.int8), np.full(n, -1), np.full(n, -1), np.full(n, END)
-        )
+        nowhere, never = np.full(n, -1), np.full(n, END)
+        return cls(never, np.full(n, ORPHAN, np.int8), nowhere, nowhere, never, nowhere)
 
     def replaced(self, where: Bools, other: "_Named") -> "_Named":
         return _Named(

@@ -1,7 +1,8 @@
 """What is known about one exposure, and what that makes true as time passes: the definition of a chain.
 
 Everything here is a pure function of the events that joined. `at` asks what was known at that instant: events
-with a later time are as if they had never come. `docs/decisions/0001-what-a-chain-means.md` has the rules.
+with a later time are as if they had never come. `docs/decisions/0001-what-a-chain-means.md` has the rules,
+`0010-what-is-taken-back.md` those of events that take another back.
 
     >>> hour = 3_600_000
     >>> spec = ChainSpec(
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from stream_mtl.clock import Millis
+from stream_mtl.clock import END, Millis
 from stream_mtl.errors import ConfigError
 from stream_mtl.join.spec import Aggregate, ChainSpec, KindSpec, TaskSpec
 from stream_mtl.join.transitions import Telling
@@ -47,6 +48,7 @@ class Fact:
     event_time: Millis
     place: tuple[int, int]  # (partition, position): decides between events of the same instant
     fields: Mapping[str, Any]
+    parent: tuple[int, int] | None = None  # of a retracting kind: the place of the event that it takes back
 
     @property
     def order(self) -> tuple[Millis, Millis, tuple[int, int]]:
@@ -67,12 +69,35 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """The last time that events of a kind stood, without a break: since when, and until when (None: they do)."""
+
+    since: Millis | None = None
+    until: Millis | None = None
+    gone: Millis | None = None  # when the first run was over
+
+    def at(self, time: Millis, stands: bool) -> "Run":
+        """Return what it is from an instant on at which some event stands, or none does."""
+        if stands == (self.since is not None and self.until is None):
+            return self
+        if stands:
+            return Run(time, None, self.gone)
+        return Run(self.since, time, time if self.gone is None else self.gone)
+
+
+@dataclass(frozen=True, slots=True)
 class State:
-    """What is known of a task: label 1, 0 or not yet (None), the time of its event, its value."""
+    """What is known of a task: label 1, 0 or not yet (None), the time of its event, its value.
+
+    Where it may be taken back, besides, since when its event stands, or stood until just now, and when first none stood
+    any more.
+    """
 
     label: int | None = None
     at: Millis | None = None
     value: float | None = None
+    came: Millis | None = None
+    gone: Millis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +140,25 @@ def last(chain: Chain, kind: str, at: Millis) -> Millis:
     return facts[bisect_right(facts, at, key=lambda fact: fact.time) - 1].time
 
 
+def run(chain: Chain, kind: str, at: Millis) -> Run:
+    """Return the last run of a kind by `at`. An event stands from its time on, until another takes it back."""
+    if kind == chain.spec.root.name:
+        return Run(chain.time)
+    backs = [fact for child in chain.spec.retracting(kind) for fact in chain.facts.get(child.name, ())]
+    gone = {fact.parent: fact.time for fact in sorted(backs, key=lambda fact: fact.time, reverse=True)}
+    spans = [(fact.time, gone.get(fact.place, END)) for fact in chain.facts.get(kind, ())]
+    last = Run()
+    for time in sorted({time for span in spans for time in span if time <= at}):
+        last = last.at(time, any(come <= time < back for come, back in spans))
+    return last
+
+
+def since(chain: Chain, kind: str, at: Millis) -> Millis | None:
+    """Return since when, without a break, some event of a kind has stood; None if none stands at `at`."""
+    last = run(chain, kind, at)
+    return last.since if last.until is None else None
+
+
 def within(kind: KindSpec) -> Millis:
     """Return the window of a child kind. Raises ConfigError where it has none."""
     if kind.within is None:
@@ -143,6 +187,22 @@ def _end_after(chain: Chain, child: KindSpec, parent: str, at: Millis) -> Millis
     return max(last(chain, parent, at) + within(child), end(chain, parent, at))
 
 
+def close(chain: Chain, task: TaskSpec, at: Millis) -> Millis:
+    """Return the moment after which nothing changes a task any more: its event can neither come nor be taken back.
+
+    Nor can, on the way to it, the events of the tasks that it is given. It is as far from the end of the window whether
+    the event came or not: else labels of one kind would be final before those of the other.
+    """
+    own = end(chain, task.event, at) + chain.spec.patience(task)
+    given = task.given
+    while given is not None:
+        before = _task(chain, given)
+        if before.retracted:
+            own = max(own, end(chain, before.event, at) + chain.spec.patience(before))
+        given = before.given
+    return own
+
+
 def known(chain: Chain, at: Millis) -> bool:
     """Return whether a child may still find the exposure by its key. What is forgotten stays so."""
     ends = [end(chain, child.name, at) for child in chain.spec.kinds[1:]]
@@ -168,27 +228,53 @@ def start(chain: Chain, task: TaskSpec, at: Millis) -> Millis | None:
     """Return when a task's clock started, None if it had not by `at`."""
     if task.given is None:
         return chain.time
-    return first(chain, _task(chain, task.given).event, at)
+    return _begun(chain, _task(chain, task.given), at)
 
 
 def state(chain: Chain, task: TaskSpec, at: Millis) -> State:
     """Return what was known of a task."""
+    known = _state(chain, task, at)
+    if not task.unsure:
+        return known
+    if not task.retracted:
+        return replace(known, came=first(chain, task.event, at))
+    last = run(chain, task.event, at)
+    return replace(known, came=last.since if last.until in (None, at) else None, gone=last.gone)
+
+
+def _state(chain: Chain, task: TaskSpec, at: Millis) -> State:
     if task.given is not None and state(chain, _task(chain, task.given), at).label != 1:
         return State()
-    happened = first(chain, task.event, at)
+    happened = _begun(chain, task, at)
     if happened is not None:
         return State(1, happened, value(chain, task, at) if task.regression else None)
     return State(0 if end(chain, task.event, at) <= at else None)
 
 
+def _begun(chain: Chain, task: TaskSpec, at: Millis) -> Millis | None:
+    """Return since when a task's label is 1, if it is, whatever it is given."""
+    return (since if task.retracted else first)(chain, task.event, at)
+
+
 def value(chain: Chain, task: TaskSpec, at: Millis) -> float | None:
-    """Return the aggregate over the events that count, None where none of them has the field."""
+    """Return the aggregate over the events that count, None where none of them has the field.
+
+    Events that were taken back are among them. What `less` names is subtracted.
+    """
     facts = [fact for fact in chain.facts[task.event][: chain.spec.max_events] if fact.time <= at]
     if task.how == "count":
         return float(len(facts))
-    values = [fact.fields.get(task.value or "") for fact in facts]
-    present = [float(number) for number in values if number is not None]
-    return AGGREGATES[task.how](present) if present else None
+    present = _numbers(chain, task.event, task.value or "", at)
+    if not present:
+        return None
+    back = sum(_numbers(chain, *task.less, at)) if task.less is not None else 0.0
+    return AGGREGATES[task.how](present) - back
+
+
+def _numbers(chain: Chain, kind: str, name: str, at: Millis) -> list[float]:
+    facts = [fact for fact in chain.facts.get(kind, ())[: chain.spec.max_events] if fact.time <= at]
+    values = [fact.fields.get(name) for fact in facts]
+    return [float(number) for number in values if number is not None]
 
 
 def tellings(chain: Chain, upto: Millis) -> list[Row]:
@@ -202,7 +288,8 @@ def moments(chain: Chain, at: Millis) -> set[Millis]:
     for task in chain.spec.tasks:
         begun = start(chain, task, at)
         times |= {begun + wait for wait in task.waits} if begun is not None else set()
-        times |= {first(chain, task.event, at), end(chain, task.event, at)}
+        last = run(chain, task.event, at)
+        times |= {first(chain, task.event, at), last.since, last.until, close(chain, task, at)}
     return {time for time in times if time is not None}
 
 
@@ -223,10 +310,12 @@ def _reasons(chain: Chain, task: TaskSpec, at: Millis) -> Iterator[tuple[Telling
     ends = end(chain, task.event, at)
     if started is not None and task.waits:
         yield from ((Telling.LOOK, wait) for wait in task.waits if started + wait == at <= ends)
-        if first(chain, task.event, at) == at > started + min(task.waits):
+        if _begun(chain, task, at) == at > started + min(task.waits):
             yield Telling.EVENT, None
-    if ends == at:
+    if close(chain, task, at) == at:
         yield Telling.FINAL, None
+    if task.retracted and run(chain, task.event, at).until == at:
+        yield Telling.RETRACTED, None
 
 
 def _row(chain: Chain, at: Millis, kind: Telling, wait: Millis | None, tasks: int) -> Row:

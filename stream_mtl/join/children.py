@@ -48,11 +48,15 @@ class Ids:
 
     Columns: hash (of the id), time (ms), and where children name it as their parent: state (WAITING to ORPHAN), joined (its
     time in the chain), touched (the row of its exposure in `Touched`, or -1), prev (the record that stood before it
-    under the same id, or -1).
+    under the same id, or -1); and where they may take it back, event (its row in `Standing`, or -1).
     """
 
-    def __init__(self, name: str, schema: pa.Schema, memory: Millis, named: bool) -> None:
+    def __init__(
+        self, name: str, schema: pa.Schema, memory: Millis, named: bool, retracted: bool = False
+    ) -> None:
         columns: dict[str, npt.DTypeLike] = {"hash": np.uint64, "time": np.int64}
+        if named and retracted:
+            columns["event"] = np.int64
         if named:
             columns |= {"state": np.int8, "joined": np.int64, "touched": np.int64, "prev": np.int64}
         self.ring = Ring(**columns)
@@ -71,6 +75,7 @@ class Ids:
             "joined": END,
             "touched": -1,
             "prev": prior,
+            "event": -1,
         }
         rows = self.ring.append(len(facts), values)
         order = np.argsort(hashes, kind="stable")
@@ -98,8 +103,9 @@ class Identity:
         schema: pa.Schema,
         memory: Millis,
         named: bool = False,
+        retracted: bool = False,
     ) -> None:
-        self.ids = Ids(kind.id, schema, memory, named) if kind.id is not None else None
+        self.ids = Ids(kind.id, schema, memory, named, retracted) if kind.id is not None else None
         self.conflicts: list[Facts] = []  # since they were last taken
         self._id = kind.id
         self._key = key
@@ -136,7 +142,8 @@ class Children:
         self.schema = schema
         self.hold = Hold(schema)
         named = kind.name in shape.named
-        self.identity = Identity(kind, shape.chain.key, schema, shape.memory(kind), named)
+        retracted = kind.name in shape.retracted
+        self.identity = Identity(kind, shape.chain.key, schema, shape.memory(kind), named, retracted)
         self.none_waiting = Waiters.new(nothing(schema), np.zeros(0, np.int64))
         self.waiters = self.none_waiting
 

@@ -13,6 +13,10 @@ from stream_mtl.join.rows import Pile, Ring, Rows
 from stream_mtl.join.search import Ints
 from stream_mtl.join.shape import Shape
 
+RUN_COLUMNS = {"standing": 0, "came": END, "until": END, "gone": END, "event": -1}
+"""What is held of a kind that may be taken back, and what it begins with: how many events stand, since when some do or
+last did, when that ended (END: they stand), when it first ended; and the row in `Standing` of the first event."""
+
 _WALK = 4_096  # touched exposures of one key that are looked at, latest first
 
 
@@ -66,7 +70,8 @@ class Touched:
 
     Columns: exposure (number), time, hash, prev (the touched row of the same key before this one, or -1), end (when
     the last window closes), per kind of event: first (END: not yet), last where children name it as their parent, count
-    where values are asked for, and per value task its value so far (nan: none).
+    where values are asked for, and per value task its value so far (nan: none). Per kind that may be taken back, besides,
+    the columns of `RUN_COLUMNS`.
     """
 
     def __init__(self, shape: Shape, schema: pa.Schema) -> None:
@@ -83,12 +88,15 @@ class Touched:
             columns[f"first.{kind.name}"], self._defaults[f"first.{kind.name}"] = np.int64, END
         for name in sorted(shape.named):
             columns[f"last.{name}"], self._defaults[f"last.{name}"] = np.int64, -END
-        for name in sorted({task.event for task in shape.chain.tasks if task.regression}):
-            columns[f"count.{name}"], self._defaults[f"count.{name}"] = np.int64, 0
-        for task in shape.chain.tasks:
-            if task.regression:
+        for name, tasks in shape.sums.items():
+            if tasks:
+                columns[f"count.{name}"], self._defaults[f"count.{name}"] = np.int64, 0
+            for task in tasks:
                 columns[f"value.{task.name}"] = np.float64
                 self._defaults[f"value.{task.name}"] = np.nan
+        for name in sorted(shape.retracted):
+            for column, default in RUN_COLUMNS.items():
+                columns[f"{column}.{name}"], self._defaults[f"{column}.{name}"] = np.int64, default
         self.ring = Ring(**columns)
         self.pile = Pile(schema)
         self.index = KeyIndex(self.ring)
@@ -173,7 +181,7 @@ class Touched:
 
     def forget(self, before: Millis) -> None:
         """Drop the oldest rows that nothing at or after `before` can ask for."""
-        remember = self._shape.chain.remember
+        remember = max(self._shape.chain.remember, self._shape.patience)
         while len(self.ring):
             stop = min(self.ring.first + 4_096, self.ring.next)
             alive = self.ring.range("end", self.ring.first, stop) + remember >= before

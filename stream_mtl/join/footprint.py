@@ -30,6 +30,7 @@ def footprint(joiner: Joiner) -> Footprint:
     beside = sum(ring.nbytes for ring in rings) + sum(index.nbytes for index in indexes)
     if joiner.exposures.has_id_index:
         beside += joiner.exposures.ids.index.nbytes
+    beside += sum(standing.ring.nbytes for standing in joiner.standing.values())
     beside += sum(at.nbytes + rows.nbytes for at, rows in joiner.ripener.live().values())
     return Footprint(_waiting(joiner), sum(pile.nbytes for pile in piles), beside)
 
@@ -48,7 +49,8 @@ def _tables(joiner: Joiner) -> Iterator[tuple[Ring, Pile, KeyIndex]]:
 def _waiting(joiner: Joiner) -> int:
     """Count the exposures whose windows are open untouched, and those that something has kept open since."""
     ring, touched, now = joiner.exposures.ring, joiner.touched.ring, joiner.told_before
-    young = ring.next - ring.bisect("time", now - joiner.shape.life, ring.first)
+    life, patience = joiner.shape.life + joiner.shape.patience, joiner.shape.patience
+    young = ring.next - ring.bisect("time", now - life, ring.first)
     time = touched.range("time", touched.first, touched.next)
     end = touched.range("end", touched.first, touched.next)
-    return young + int(np.count_nonzero((time < now - joiner.shape.life) & (end >= now)))
+    return young + int(np.count_nonzero((time < now - life) & (end + patience >= now)))

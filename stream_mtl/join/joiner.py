@@ -24,6 +24,7 @@ from stream_mtl.join.search import Ints, runs
 from stream_mtl.join.shape import shape_of
 from stream_mtl.join.slices import cut_times
 from stream_mtl.join.spec import ChainSpec
+from stream_mtl.join.standing import Standing
 from stream_mtl.join.transitions import Transitions
 from stream_mtl.join.values import Sums, add_up
 
@@ -62,6 +63,10 @@ class Joiner:
         self.touched = Touched(self.shape, told)
         self.children = {k.name: Children(k, self.shape, schemas[k.name]) for k in self.shape.children}
         self.ripener = Ripener(self.shape, self.exposures, self.touched)
+        self.standing = {
+            name: Standing(name, self.shape, self.touched) for name in sorted(self.shape.retracted)
+        }
+        self.ripener.standing = self.standing
         ids = {name: children.ids for name, children in self.children.items()}
         self._belonging = Belonging(self.shape, self.exposures, self.touched, ids)
 
@@ -188,8 +193,11 @@ class Joiner:
             if len(waiters):
                 fates = self._belonging.fates(children, waiters, opened, before)
                 self._record(children, waiters, fates, events, sums)
+        events += [standing.settle() for standing in self.standing.values()]
         transitions = self.ripener.tell(numbers, events, sums, before)
         self._keep_values(sums)
+        for standing in self.standing.values():
+            standing.keep(before)
         self._forget(before)
         self.exposures.keys.index.insert(opened.hashes, opened.number, opened.known)
         if self.exposures.has_id_index:
@@ -297,12 +305,25 @@ class Joiner:
         if len(untouched):
             touched[untouched] = self.touched.touch(self.exposures, fates.exposure[joined[untouched]])
             fates.touched[joined] = touched
-        begun = self._note(children, waiters.facts.take(joined), touched, time, sums)
+        facts = waiters.facts.take(joined)
+        begun = self._note(children, facts, touched, time, sums)
+        if children.kind.name in self.standing:
+            self._let_stand(children, facts, waiters.id_row[joined], touched, time)
+        if fates.event is not None:
+            standing, event = self.standing[children.kind.after[0]], fates.event[joined]
+            standing.take_back(np.where(event >= 0, event, standing.first(touched)), touched, time)
         events.append(begun)
         new = np.arange(first_new, self.touched.ring.next)
         prolonged = begun[0] if children.kind.name in self.shape.prolonging else begun[0][:0]
         self.touched.settle(np.union1d(new, prolonged))
         self.touched.link(new)
+
+    def _let_stand(self, children: Children, facts: Facts, id_row: Rows, touched: Rows, time: Ints) -> None:
+        """Note events that others may take back, also where those find them by their id."""
+        event = self.standing[children.kind.name].add(touched, time, facts)
+        if children.ids is not None and children.ids.named:
+            kept = id_row >= children.ids.ring.first
+            children.ids.ring.put("event", id_row[kept], event[kept])
 
     def _note(
         self, children: Children, facts: Facts, touched: Rows, time: Ints, sums: dict[str, Sums]
@@ -319,8 +340,10 @@ class Joiner:
             ends = np.append(begins[1:], True)
             ring.put(f"last.{name}", rows[ends], times[ends])
             due = np.ones(len(rows), np.bool_)
+        if name in self.standing:  # its clock may start anew with any of them
+            due = np.ones(len(rows), np.bool_)
         self.ripener.expect(name, rows[due], times[due])
-        tasks = [task for task in self.chain.tasks if task.event == name and task.regression]
+        tasks = self.shape.sums[name]
         if tasks:
             sums[name] = add_up(name, tasks, self.touched, touched, time, facts, self.chain.max_events)
         return rows[begins], times[begins]

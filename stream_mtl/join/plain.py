@@ -236,9 +236,19 @@ class PlainJoin:
         if new.time - parent > within(self._spec.kind(new.kind)):
             self._counts[new.kind, "outside"] += 1
             return
-        fact = Fact(new.kind, time, new.time, child.place, new.fields)
+        fact = Fact(new.kind, time, new.time, child.place, new.fields, self._takes_back(child, number))
         self._chains[number] = record(self._chains[number], fact)
         self._joined(child, number, time)
+
+    def _takes_back(self, child: _Standing, number: int) -> tuple[int, int] | None:
+        """Return the place of the event that a record of a retracting kind follows: the one it names, or the first."""
+        kind = self._spec.kind(child.record.kind)
+        if not kind.retracts:
+            return None
+        if self._topic(child)[0] == "name":
+            assert child.parent is not None
+            return child.parent.place
+        return self._chains[number].facts[kind.after[0]][0].place
 
     def _joined(self, new: _Standing, number: int, time: Millis) -> None:
         new.exposure, new.time, new.settled = number, time, True

@@ -15,8 +15,9 @@ from stream_mtl.join.payload import Payload
 from stream_mtl.join.rows import Rows, empty
 from stream_mtl.join.scores import PREFIX
 from stream_mtl.join.search import Ints, order_by, runs
-from stream_mtl.join.shape import Shape
+from stream_mtl.join.shape import Shape, less_of
 from stream_mtl.join.spec import TaskSpec
+from stream_mtl.join.standing import Runs, Standing
 from stream_mtl.join.transitions import Telling, Transitions, rows_schema
 from stream_mtl.join.values import Floats, Sums
 
@@ -42,6 +43,11 @@ class Moments:
     at: Ints
     first: dict[str, Ints]  # kind -> its first event, END: not yet
     end: dict[str, Ints]  # kind -> the end of its window
+    runs: dict[str, Runs]  # kind that may be taken back -> whether and since when it stands
+
+    def began(self, task: TaskSpec) -> Ints:
+        """Return since when what the task asks for has been there, END where it is not. (n,)"""
+        return self.runs[task.event].since() if task.retracted else self.first[task.event]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class States:
     code: dict[str, npt.NDArray[np.uint8]]  # 0: the label is not known, 1: it is 0, _TRUE: it is 1
     at: dict[str, Ints]  # meaningful where label is 1
     value: dict[str, Floats]  # nan: none
+    turns: dict[str, tuple[Ints, Ints]]  # of what may be taken back: when it came, was first gone; END: never
 
 
 _FALSE, _TRUE = 1, 3
@@ -95,6 +102,7 @@ class Ripener:
         self._key = [*shape.chain.key, *scored]
         self._key_schema = pa.schema([exposures.pile.schema.field(name) for name in self._key])
         self._tasks = self._parents_first()
+        self.standing: Mapping[str, Standing] = {}
         self._dues = {(kind, offset): _Queue() for kind, offsets in shape.dues.items() for offset in offsets}
 
     def expect(self, kind: str, rows: Rows, time: Ints) -> None:
@@ -150,7 +158,7 @@ class Ripener:
                 task.given is None and offset in task.waits and offset <= ends[task.event]
                 for task in chain.tasks
             )
-            final = _bits(ends[task.event] == offset for task in chain.tasks)
+            final = _bits(self._shape.untouched_close(task) == offset for task in chain.tasks)
             told = ((Telling.LOOK, offset, looks), (Telling.FINAL, -1, final))
             rich = looks > 0 or chain.features_on_final
             yield Span(start, stop, offset, tuple(one for one in told if one[2]), rich)
@@ -174,44 +182,61 @@ class Ripener:
 
     def _moments(self, rows: Rows, at: Ints) -> Moments:
         first = self._touched.firsts(rows, at)
-        return Moments(rows, at, first, self._touched.ends(rows, first))
+        runs = {name: standing.as_of(rows, at) for name, standing in self.standing.items()}
+        return Moments(rows, at, first, self._touched.ends(rows, first), runs)
 
     def _states(self, moments: Moments, sums: dict[str, Sums]) -> States:
         """Return the state of every task (decision 1, section 6)."""
-        states = States({}, {}, {})
+        states = States({}, {}, {}, {})
         for task in self._tasks:
-            first = moments.first[task.event]
+            first = moments.began(task)
             happened = first <= moments.at
             known = happened | (moments.end[task.event] <= moments.at)
             if task.given is not None:
                 known &= states.code[task.given] == _TRUE
             states.code[task.name] = np.where(known, np.where(happened, _TRUE, _FALSE), 0).astype(np.uint8)
             states.at[task.name] = first
+            if task.retracted:
+                run = moments.runs[task.event]
+                came = np.where((run.standing > 0) | (run.until == moments.at), run.came, END)
+                states.turns[task.name] = came, run.gone
+            elif task.unsure:
+                states.turns[task.name] = first, np.full(len(first), END)
             if task.regression:
                 value = self._touched.ring.get(f"value.{task.name}", moments.rows)
                 if task.event in sums:
                     value = sums[task.event].as_of(task.name, value, moments.rows, moments.at)
+                if task.less is not None:
+                    value = value - self._given_back(less_of(task), moments, sums)
                 states.value[task.name] = np.where(happened & known, value, np.nan)
         return states
+
+    def _given_back(self, task: TaskSpec, moments: Moments, sums: dict[str, Sums]) -> Floats:
+        value = self._touched.ring.get(f"value.{task.name}", moments.rows)
+        if task.event in sums:
+            value = sums[task.event].as_of(task.name, value, moments.rows, moments.at)
+        return np.where(np.isnan(value), 0.0, value)
 
     def _tell_touched(self, moments: Moments, payload: Payload) -> list[Told]:
         """Tell whatever is due for touched exposures at just these moments."""
         ring, rows, at = self._touched.ring, moments.rows, moments.at
         time = ring.get("time", rows)
         exposed = time == at
-        event, final = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+        event, final, back = (np.zeros(len(rows), np.int64) for _ in range(3))
         looks = {wait: np.zeros(len(rows), np.int64) for wait in self._shape.waits}
         for bit, task in enumerate(self._shape.chain.tasks):
-            end, first = moments.end[task.event], moments.first[task.event]
-            final[end == at] |= 1 << bit
-            kind = self._shape.start_of(task)
-            start = time if kind is None else moments.first[kind]
+            end, first = moments.end[task.event], moments.began(task)
+            final[self._shape.close(task, moments.end) == at] |= 1 << bit
+            given = self._shape.start_of(task)
+            start = time if given is None else moments.began(given)
+            if task.retracted:
+                back[moments.runs[task.event].until == at] |= 1 << bit
             for wait in task.waits:
                 looks[wait][(start < END) & (start + wait == at) & (at <= end)] |= 1 << bit
             if task.waits:
                 late = (first == at) & (start <= at) & (first > start + min(task.waits))
                 event[late] |= 1 << bit
-        rich, poor = exposed | (event != 0), final != 0
+        rich, poor = exposed | (event != 0) | (back != 0), final != 0
         for mask in looks.values():
             rich |= mask != 0
         if self._shape.chain.features_on_final:
@@ -221,6 +246,7 @@ class Ripener:
         tellings = [(Telling.EXPOSED, -1, np.zeros(len(rows), np.int64), exposed)]
         tellings += [(Telling.LOOK, wait, mask, mask != 0) for wait, mask in looks.items()]
         tellings += [(Telling.EVENT, -1, event, event != 0), (Telling.FINAL, -1, final, poor)]
+        tellings += [(Telling.RETRACTED, -1, back, back != 0)]
         return [_pick(*telling, at, number, at - time, place) for telling in tellings if telling[-1].any()]
 
     def _rows(self, parts: list[Told], states: States, payload: Payload) -> pa.RecordBatch:
@@ -270,6 +296,13 @@ class Ripener:
             there = np.zeros(len(of), np.bool_)
             there[rows] = ~np.isnan(value)
             columns.append(_nullable(pa.float64(), _spread(rows, value, len(of)), there))
+        if task.unsure:
+            touched = np.flatnonzero(moment.take(of) >= 0)
+            for times in states.turns[task.name]:
+                time = times.take(moment.take(of.take(touched)))
+                there = np.zeros(len(of), np.bool_)
+                there[touched] = time < END
+                columns.append(_nullable(pa.int64(), _spread(touched, time, len(of)), there))
         return columns
 
     def _parents_first(self) -> list[TaskSpec]:

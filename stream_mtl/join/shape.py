@@ -1,6 +1,6 @@
 """What follows from a chain's declaration alone: order of kinds, ends of windows, and when anything can be due."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,11 @@ class Shape:
     prolonging: frozenset[str]  # child kinds that others come after: their events prolong an exposure
     apart: frozenset[str]  # child kinds that do not come after all of the prolonging ones
     tasks_of: Mapping[str, int]  # kind -> bits of the tasks that ask for it
+    closers: Mapping[
+        str, tuple[tuple[str, Millis], ...]
+    ]  # task -> (kind, patience): final so long after its end
+    retracted: frozenset[str]  # kinds whose events others take back
+    sums: Mapping[str, tuple[TaskSpec, ...]]  # kind -> what adds up its events
 
     def ends(self, exposed: Ints, first: Mapping[str, Ints], last: Mapping[str, Ints]) -> dict[str, Ints]:
         """Return the end of every kind's window, per exposure (decision 1, section 4). END in `first`: not yet.
@@ -52,9 +57,26 @@ class Shape:
             ends[kind.name] = end
         return ends
 
-    def start_of(self, task: TaskSpec) -> str | None:
-        """Return the kind whose first event starts the task's clock; None: the exposure."""
-        return None if task.given is None else self.task(task.given).event
+    def start_of(self, task: TaskSpec) -> TaskSpec | None:
+        """Return the task whose event starts the task's clock; None: the exposure."""
+        return None if task.given is None else self.task(task.given)
+
+    def untouched_close(self, task: TaskSpec) -> Millis:
+        """Return how long after an exposure to which nothing happens the task is final."""
+        return max(self.untouched_end[kind] + patience for kind, patience in self.closers[task.name])
+
+    def close(self, task: TaskSpec, ends: Mapping[str, Ints]) -> Ints:
+        """Return when the task is final, knowing the ends of the kinds' windows (decision 10). (n,)"""
+        (kind, patience), *others = self.closers[task.name]
+        close = ends[kind] + patience if patience else ends[kind]
+        for kind, patience in others:
+            close = np.maximum(close, ends[kind] + patience)
+        return close
+
+    @property
+    def patience(self) -> Millis:
+        """The longest time for which anything may change after the end of its window."""
+        return max((patience for closers in self.closers.values() for _, patience in closers), default=0)
 
     def memory(self, kind: KindSpec) -> Millis:
         """Return how long a standing record's id is remembered (decision 1, section 2)."""
@@ -103,6 +125,9 @@ def shape_of(chain: ChainSpec) -> Shape:
     bases = set().union(*due.values()) | {
         (_start_kind(chain, task), wait) for task in chain.tasks for wait in task.waits
     }
+    closers = {task.name: _closers(chain, task) for task in chain.tasks}
+    for closing, patience in {closer for some in closers.values() for closer in some}:
+        bases |= {(basis, offset + patience) for basis, offset in due[closing]}
     return Shape(
         chain=chain,
         children=children,
@@ -117,7 +142,36 @@ def shape_of(chain: ChainSpec) -> Shape:
             k.name: sum(1 << i for i, task in enumerate(chain.tasks) if task.event == k.name)
             for k in chain.kinds
         },
+        closers=closers,
+        retracted=frozenset(k.after[0] for k in children if k.retracts),
+        sums={k.name: tuple(_sums(chain, k.name)) for k in children},
     )
+
+
+def _closers(chain: ChainSpec, task: TaskSpec) -> tuple[tuple[str, Millis], ...]:
+    """Return the kinds whose windows must end, and how long ago, before nothing changes the task any more."""
+    found = [(task.event, chain.patience(task))]
+    by_name = {other.name: other for other in chain.tasks}
+    while task.given is not None:
+        task = by_name[task.given]
+        if task.retracted:
+            found.append((task.event, chain.patience(task)))
+    return tuple(dict.fromkeys(found))
+
+
+def less_of(task: TaskSpec) -> TaskSpec:
+    """Return what adds up that which is given back of a sum."""
+    assert task.less is not None
+    kind, name = task.less
+    return TaskSpec(f"{task.name}-", kind, value=name, how="sum")
+
+
+def _sums(chain: ChainSpec, kind: str) -> Iterator[TaskSpec]:
+    for task in chain.tasks:
+        if task.regression and task.event == kind:
+            yield task
+        if task.less is not None and task.less[0] == kind:
+            yield less_of(task)
 
 
 def _ancestors(children: tuple[KindSpec, ...]) -> dict[str, set[str]]:

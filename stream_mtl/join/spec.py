@@ -1,6 +1,6 @@
 """The declaration of a chain: which kinds of event follow which, and which tasks are asked about them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from stream_mtl.clock import HOUR, Millis
@@ -18,6 +18,9 @@ class KindSpec:
     skew: Millis = 0  # how far it may precede what it comes after
     id: str | None = None  # the field that makes two records the same event
     parent: str | None = None  # the field that names its parent's id
+    retracts: bool = (
+        False  # it takes back the event that it comes after (decision 10); then `after` is one kind
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,17 @@ class TaskSpec:
     value: str | None = None  # a numeric field of the event: a regression task
     how: Aggregate = "first"  # how several events make one value
     waits: tuple[Millis, ...] = ()
+    less: tuple[str, str] | None = None  # of a sum: the kind that gives some of it back, and its field
+    absent: bool = False  # it asks whether the event does not come; the join tells of the event all the same
+    retracted: bool = False  # its event may be taken back; a `ChainSpec` works it out
+    unsure: bool = False  # the same, or that of a task that it is given
+
+    def __repr__(self) -> str:
+        """Say what it is; of what came in with decision 10, only what is there: weights are bound to this text."""
+        new = {name: getattr(self, name) for name in ("less", "absent", "retracted", "unsure")}
+        said = {name: getattr(self, name) for name in self.__slots__ if name not in new}
+        said |= {name: value for name, value in new.items() if value}
+        return f"TaskSpec({', '.join(f'{name}={value!r}' for name, value in said.items())})"
 
     @property
     def regression(self) -> bool:
@@ -54,6 +68,11 @@ class ChainSpec:
     max_events: int = 1_000  # of one kind in one exposure that count towards values; more are joined only
     before: KindSpec | None = None  # the kind of served scores, which come before the root, within `within`
 
+    def __post_init__(self) -> None:
+        """Work out which tasks ask for an event that may be taken back."""
+        tasks = tuple(replace(t, retracted=self._retracted(t), unsure=self._unsure(t)) for t in self.tasks)
+        object.__setattr__(self, "tasks", tasks)
+
     @property
     def root(self) -> KindSpec:
         """The kind whose events open exposures."""
@@ -67,3 +86,22 @@ class ChainSpec:
     def kind(self, name: str) -> KindSpec:
         """Return the kind of that name. Raises StopIteration."""
         return next(k for k in self.every_kind if k.name == name)
+
+    def retracting(self, kind: str) -> tuple[KindSpec, ...]:
+        """Return the kinds whose events take back one of that kind."""
+        return tuple(k for k in self.kinds if k.retracts and k.after == (kind,))
+
+    def patience(self, task: TaskSpec) -> Millis:
+        """Return for how long after the end of its window what a task asks for may still change."""
+        kinds = self.retracting(task.event) if task.retracted else ()
+        if task.less is not None:
+            kinds = (self.kind(task.less[0]),)
+        return max((kind.within or 0 for kind in kinds), default=0)
+
+    def _unsure(self, task: TaskSpec) -> bool:
+        given = next((other for other in self.tasks if other.name == task.given), None)
+        return self._retracted(task) or (given is not None and self._unsure(given))
+
+    def _retracted(self, task: TaskSpec) -> bool:
+        # What is given back of a sum is in it by its amount: there every event counts, taken back or not.
+        return task.less is None and bool(self.retracting(task.event))

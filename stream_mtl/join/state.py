@@ -42,6 +42,8 @@ def save(joiner: Joiner) -> State:
         _save_pile("scores", scores.pile, scores.ring, [], tables, sealed)
         tables["scores"] = pa.table(scores.ring.live())
         _save_ids(scores.kind.name, scores.identity, tables, sealed)
+    for name, standing in joiner.standing.items():
+        tables[f"standing.{name}"] = pa.table(standing.ring.live())
     for (kind, offset), (at, rows) in joiner.ripener.live().items():
         tables[f"due.{kind}.{offset}"] = pa.table({"at": at, "row": rows})
     return State(_meta(joiner), tables, frozenset(sealed))
@@ -73,6 +75,8 @@ def restore(joiner: Joiner, state: State) -> None:
         _restore_pile("scores", scores.pile, meta, tables)
         scores.ring.restore(meta["rings"]["scores"][0], _numpy(tables["scores"]))
         _restore_ids(scores.kind.name, scores.identity, meta, tables)
+    for name, standing in joiner.standing.items():
+        standing.ring.restore(meta["rings"][f"standing.{name}"][0], _numpy(tables[f"standing.{name}"]))
     joiner.ripener.restore(
         {(kind, offset): _due(tables[f"due.{kind}.{offset}"]) for kind, offset in joiner.ripener.live()}
     )
@@ -90,6 +94,7 @@ def _meta(joiner: Joiner) -> dict[str, Any]:
     for name, identity in joiner.identities().items():
         if identity.ids is not None:
             rings[f"ids.{name}"], piles[f"ids.{name}"] = identity.ids.ring, identity.ids.pile
+    rings |= {f"standing.{name}": standing.ring for name, standing in joiner.standing.items()}
     return {
         "positions": [{"source": s, "partition": p, "next": n} for (s, p), n in joiner.positions.items()],
         "watermarks": joiner.watermarks.to_dict(),
@@ -222,5 +227,25 @@ def _batch(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
 def declaration(chain: ChainSpec, schemas: Mapping[str, pa.Schema]) -> dict[str, Any]:
     """Return what the state and the log depend on, fit for JSON, with a `fingerprint` of all of it."""
     fields = {kind: {f.name: str(f.type) for f in schema} for kind, schema in sorted(schemas.items())}
-    plain = {"chain": msgspec.to_builtins(chain), "fields": fields}
+    plain = {"chain": _declared(chain), "fields": fields}
     return {**plain, "fingerprint": hashlib.sha256(msgspec.json.encode(plain)).hexdigest()[:16]}
+
+
+def _declared(chain: ChainSpec) -> dict[str, Any]:
+    """Return the chain without what it does not say: a log that knows nothing of it goes on under its old fingerprint."""
+    plain: dict[str, Any] = msgspec.to_builtins(chain)
+    for kind in plain["kinds"]:
+        _drop(kind, "retracts")
+    if plain["before"] is not None:
+        _drop(plain["before"], "retracts")
+    for task in plain["tasks"]:
+        _drop(task, "less")
+        # The first two follow from the kinds; the log knows nothing of the last.
+        for name in ("retracted", "unsure", "absent"):
+            del task[name]
+    return plain
+
+
+def _drop(plain: dict[str, Any], name: str) -> None:
+    if not plain[name]:
+        del plain[name]

@@ -16,6 +16,7 @@ class Telling(IntEnum):
     LOOK = 1
     EVENT = 2
     FINAL = 3
+    RETRACTED = 4  # the last event of a kind that stood was taken back
 
 
 def rows_schema(chain: ChainSpec) -> pa.Schema:
@@ -34,6 +35,9 @@ def rows_schema(chain: ChainSpec) -> pa.Schema:
         columns.append((f"at.{task.name}", pa.int64()))
         if task.regression:
             columns.append((f"value.{task.name}", pa.float64()))
+        if task.unsure:
+            # Since when its event stands, or stood until just now; when first none stood any more.
+            columns += [(f"came.{task.name}", pa.int64()), (f"gone.{task.name}", pa.int64())]
     return pa.schema(columns)
 
 

@@ -1,6 +1,6 @@
 """What the events of one kind add up to, per exposure and value task, as of any moment of a slice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,7 @@ class Sums:
 
 
 def add_up(
-    kind: str, tasks: list[TaskSpec], touched: Touched, rows: Rows, time: Ints, facts: Facts, most: int
+    kind: str, tasks: Sequence[TaskSpec], touched: Touched, rows: Rows, time: Ints, facts: Facts, most: int
 ) -> Sums:
     """Run the events of one kind through every value task, in their order; counts them in `touched`.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from stream_mtl.clock import Millis
@@ -9,7 +10,7 @@ from stream_mtl.join.spec import ChainSpec, TaskSpec
 
 from .brute_world import FATES, BruteRecord, Exposure, Fact, Fate, View, World, settle, watermark_of
 
-EXPOSED, LOOK, EVENT, FINAL = range(4)
+EXPOSED, LOOK, EVENT, FINAL, RETRACTED = range(5)
 
 
 class TaskState(NamedTuple):
@@ -18,6 +19,8 @@ class TaskState(NamedTuple):
     label: int | None
     at: Millis | None
     value: Any
+    came: Millis | None = None
+    gone: Millis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ def accounts(
 
 def start(view: View, task: TaskSpec) -> Millis | None:
     """Return when the task's clock began, if it did."""
-    return view.e if task.given is None else view.first(given(view, task).event)
+    return view.e if task.given is None else begun(view, given(view, task))
 
 
 def given(view: View, task: TaskSpec) -> TaskSpec:
@@ -101,9 +104,68 @@ def label(view: View, task: TaskSpec, at: Millis) -> int | None:
     """Return 1, 0, or None where it is undefined or not known yet."""
     if task.given is not None and label(view, given(view, task), at) != 1:
         return None
-    if view.first(task.event) is not None:
+    if begun(view, task, at) is not None:
         return 1
     return 0 if view.ends[task.event] <= at else None
+
+
+def may_go(view: View, task: TaskSpec) -> bool:
+    """Whether what the task asks for may be taken back. In a sum with `less` all events count."""
+    return task.less is None and any(k.retracts and task.event in k.after for k in view.chain.kinds)
+
+
+def history(view: View, kind: str, upto: Millis) -> list[bool]:
+    """Return, instant by instant from the exposure on, whether an event of the kind stands."""
+    return [view.stands(kind, at) for at in range(view.e, upto + 1)]
+
+
+def begun(view: View, task: TaskSpec, at: Millis | None = None) -> Millis | None:
+    """Return since when an event of the task's kind stands; without an instant, at the latest one that is seen."""
+    if not may_go(view, task):
+        return view.first(task.event)
+    upto = max([view.e, *(j.time for events in view.seen.values() for j in events)]) if at is None else at
+    stood = history(view, task.event, upto)
+    if not stood[-1]:
+        return None
+    return upto - stood[::-1].index(False) + 1 if False in stood else view.e
+
+
+def came_and_gone(view: View, task: TaskSpec, at: Millis) -> tuple[Millis | None, Millis | None]:
+    """Return since when its event stands, or stood until the instant before, and when first none stood any more.
+
+    Only where that may be: its own event may be taken back, or that of a task it is given.
+    """
+    if not may_go(view, task):
+        above, unsure = task, False
+        while above.given is not None:
+            above = given(view, above)
+            unsure = unsure or may_go(view, above)
+        return (view.first(task.event) if unsure else None), None
+    stood = [False, *history(view, task.event, at)]
+    turns = [(view.e + i, now) for i, (was, now) in enumerate(pairwise(stood)) if was != now]
+    came = [when for when, now in turns if now]
+    gone = [when for when, now in turns if not now]
+    stood_lately = view.stands(task.event, at) or view.stands(task.event, at - 1)
+    return came[-1] if came and stood_lately else None, gone[0] if gone else None
+
+
+def final(view: View, task: TaskSpec) -> Millis:
+    """Return when the task is settled: the end of its window, and as long again as it may be taken back or reduced.
+
+    The tasks that it is given must be settled too, if they may be taken back.
+    """
+    takers = [k for k in view.chain.kinds if k.retracts and task.event in k.after and may_go(view, task)]
+    takers += [k for k in view.chain.kinds if task.less is not None and k.name == task.less[0]]
+    settled = view.ends[task.event] + max((k.within or 0 for k in takers), default=0)
+    above, name = [], task.given
+    while name is not None:
+        above.append(next(t for t in view.chain.tasks if t.name == name))
+        name = above[-1].given
+    for other in above:
+        waits = [k.within or 0 for k in view.chain.kinds if k.retracts and other.event in k.after]
+        if may_go(view, other):
+            settled = max(settled, view.ends[other.event] + max(waits))
+    return settled
 
 
 def value(view: View, task: TaskSpec) -> Any:
@@ -114,15 +176,20 @@ def value(view: View, task: TaskSpec) -> Any:
         return len(events) or None
     if not values:
         return None
-    return {"first": values[0], "last": values[-1], "sum": sum(values), "max": max(values)}[task.how]
+    whole = {"first": values[0], "last": values[-1], "sum": sum(values), "max": max(values)}[task.how]
+    if task.less is None:
+        return whole
+    kind, name = task.less
+    back = [j.fact.get(name) for j in view.seen[kind][: view.chain.max_events]]
+    return whole - sum(v for v in back if v is not None)
 
 
 def state(view: View, task: TaskSpec, at: Millis) -> TaskState:
     """Return what is known of a task at an instant."""
-    known = label(view, task, at)
+    known, turns = label(view, task, at), came_and_gone(view, task, at)
     if known != 1:
-        return TaskState(known, None, None)
-    return TaskState(1, view.first(task.event), value(view, task) if task.regression else None)
+        return TaskState(known, None, None, *turns)
+    return TaskState(1, begun(view, task, at), value(view, task) if task.regression else None, *turns)
 
 
 # 7. What is told
@@ -154,10 +221,12 @@ def told_at(view: View, at: Millis) -> dict[tuple[int, Millis], int]:
 
 def reasons(view: View, task: TaskSpec, at: Millis) -> Iterator[tuple[int, Millis]]:
     """Yield why a task is told at an instant: (kind, wait)."""
-    began, first, end = start(view, task), view.first(task.event), view.ends[task.event]
+    began, first, end = start(view, task), begun(view, task, at), view.ends[task.event]
     if began is not None and at <= end:
         yield from ((LOOK, wait) for wait in task.waits if began + wait == at)
     if task.waits and began is not None and first == at and first > began + min(task.waits):
         yield EVENT, 0
-    if end == at:
+    if final(view, task) == at:
         yield FINAL, 0
+    if may_go(view, task) and view.stands(task.event, at - 1) and not view.stands(task.event, at):
+        yield RETRACTED, 0

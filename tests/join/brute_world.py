@@ -191,6 +191,13 @@ class View:
     chain: ChainSpec
     e: Millis
     seen: dict[str, list[Joined]]
+    taken: dict[Fact, Millis] = field(default_factory=dict)  # events that were taken back, and when
+
+    def stands(self, kind: str, at: Millis) -> bool:
+        """Whether at an instant some event of the kind had come and was not taken back."""
+        if kind == self.chain.root.name:
+            return True
+        return any(j.time <= at < self.taken.get(j.fact, at + 1) for j in self.seen.get(kind, ()))
 
     def first(self, kind: str) -> Millis | None:
         """Return when a kind first happened; the root happens at e."""
@@ -234,6 +241,7 @@ class Verdict:
     fate: Fate
     exposure: Exposure | None = None
     time: Millis = 0
+    follows: Fact | None = None
 
 
 WAITING = Verdict("waiting")
@@ -244,6 +252,7 @@ class Parent(NamedTuple):
 
     exposure: Exposure
     time: Millis
+    fact: Fact
 
 
 @dataclass
@@ -274,7 +283,13 @@ class World:
         """Return what is known of an exposure at an instant."""
         kinds = [k.name for k in self.chain.kinds]
         seen = {k: [j for j in self.events.get((exposure.number, k), ()) if j.time <= at] for k in kinds}
-        return View(self.chain, exposure.e, seen)
+        taken: dict[Fact, Millis] = {}
+        for kind in self.chain.kinds:
+            for j in seen[kind.name] if kind.retracts else ():
+                follows = self.verdicts[j.fact].follows
+                assert follows is not None
+                taken[follows] = min(j.time, taken.get(follows, j.time))
+        return View(self.chain, exposure.e, seen, taken)
 
     def is_known(self, exposure: Exposure, at: Millis) -> bool:
         """Whether an exposure that began is not forgotten yet."""
@@ -313,7 +328,7 @@ def judge(world: World, child: Fact) -> Verdict:
         return Verdict("orphan") if child.t + kind.skew < world.watermark else WAITING
     if child.t - parent.time > (kind.within or 0):
         return Verdict("outside")
-    return Verdict("joined", parent.exposure, max(child.t, parent.time))
+    return Verdict("joined", parent.exposure, max(child.t, parent.time), parent.fact)
 
 
 def parent_by_name(world: World, child: Fact, kind: KindSpec) -> Parent | Literal["waiting"] | None:
@@ -322,10 +337,10 @@ def parent_by_name(world: World, child: Fact, kind: KindSpec) -> Parent | Litera
     if record is None:
         return None
     if record.kind == world.chain.root.name:
-        return next((Parent(x, x.e) for x in world.exposures if x.root is record), None)
+        return next((Parent(x, x.e, record) for x in world.exposures if x.root is record), None)
     verdict = world.verdicts[record]
     if verdict.exposure is not None:
-        return Parent(verdict.exposure, verdict.time)
+        return Parent(verdict.exposure, verdict.time, record)
     return "waiting" if verdict == WAITING else None
 
 
@@ -356,7 +371,12 @@ def parent_by_key(world: World, child: Fact, kind: KindSpec) -> Parent | None:
     before = [first for first, _ in firsts if first <= child.t]
     follow = [first for first, _ in firsts if child.t < first <= child.t + kind.skew]
     time = before[0] if before else min(follow, default=None)
-    return None if time is None else Parent(exposure, time)
+    if time is None:
+        return None
+    parent = next(p for first, p in firsts if first == time)
+    return Parent(
+        exposure, time, exposure.root if parent == world.chain.root.name else view.seen[parent][0].fact
+    )
 
 
 def exposure_by_key(world: World, child: Fact, kind: KindSpec) -> Exposure | None:

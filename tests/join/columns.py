@@ -103,4 +103,5 @@ def bare(row: Row) -> Row:
 
 
 def _state(row: Mapping[str, Any], task: str) -> State:
-    return State(row[f"label.{task}"], row[f"at.{task}"], row.get(f"value.{task}"))
+    names = ("label", "at", "value", "came", "gone")
+    return State(*(row.get(f"{name}.{task}") for name in names))

@@ -104,7 +104,27 @@ NAMED_TWICE = ChainSpec(
     ),
 )
 
+TAKEN_BACK = ChainSpec(
+    key=("user",),
+    kinds=(
+        KindSpec("impression", id="id"),
+        KindSpec("click", after=("impression",), within=4, id="id"),
+        KindSpec("invalid", after=("click",), within=3, id="id", retracts=True),
+        KindSpec("conversion", after=("click",), within=8, id="id"),
+        KindSpec("refund", after=("conversion",), within=5, parent="click_id", retracts=True),
+        KindSpec("chargeback", after=("conversion",), within=7, retracts=True),
+    ),
+    tasks=(
+        TaskSpec("ctr", "click", waits=(2,)),
+        TaskSpec("cvr", "conversion", given="ctr", waits=(1, 5)),
+        TaskSpec("bought", "conversion", waits=(0,)),
+        TaskSpec("net", "conversion", given="ctr", value="amount", how="sum", less=("refund", "amount")),
+    ),
+    remember=3,
+)
+
 SHAPES = (AD, SHOP, SOCIAL, NAMED, NAMED_TWICE)
+"""Chains in which nothing is taken back."""
 
 
 @dataclass(frozen=True)
@@ -119,18 +139,24 @@ def fields_of(spec: ChainSpec, kind: str) -> list[str]:
     """Return the fields that records of a kind have, in a fixed order."""
     declared = spec.kind(kind)
     values = [task.value for task in spec.tasks if task.event == kind]
+    values += [task.less[1] for task in spec.tasks if task.less is not None and task.less[0] == kind]
     extra = "tags" if declared is spec.root else "amount"
     names = [*spec.key, declared.id, declared.parent, *values, extra]
     return [name for name in dict.fromkeys(names) if name is not None]
 
 
 @st.composite
-def chain_specs(draw: st.DrawFn, scores: bool = True) -> ChainSpec:
-    """Draw one of the known shapes or any other, with windows, waits and bounds of a few units."""
-    spec = draw(st.sampled_from(SHAPES) | _other_shapes())
+def chain_specs(draw: st.DrawFn, scores: bool = True, back: bool = True) -> ChainSpec:
+    """Draw one of the known shapes or any other, with windows, waits and bounds of a few units.
+
+    With `back`, some kinds take others back.
+    """
+    shapes = (*SHAPES, TAKEN_BACK, TAKEN_BACK) if back else SHAPES
+    spec = draw(st.sampled_from(shapes) | _other_shapes(back))
     return replace(
         spec,
         kinds=(spec.kinds[0], *(_vary_kind(draw, kind) for kind in spec.kinds[1:])),
+        tasks=tuple(_vary_task(draw, task) for task in spec.tasks) if draw(st.booleans()) else spec.tasks,
         before=_scores(draw) if scores and draw(st.booleans()) else None,
         lateness=draw(st.integers(0, 6)),
         remember=draw(st.integers(0, 5)),
@@ -151,12 +177,12 @@ def _vary_task(draw: st.DrawFn, task: TaskSpec) -> TaskSpec:
     waits = draw(st.lists(st.sampled_from([0, 1, 2, 3, 5, 8]), max_size=3, unique=True))
     if task.value is None:
         return replace(task, waits=tuple(waits))
-    how = draw(st.sampled_from(["first", "last", "sum", "max", "count"]))
+    how = "sum" if task.less is not None else draw(st.sampled_from(["first", "last", "sum", "max", "count"]))
     return replace(task, waits=tuple(waits), how=how)
 
 
 @st.composite
-def _other_shapes(draw: st.DrawFn) -> ChainSpec:
+def _other_shapes(draw: st.DrawFn, back: bool) -> ChainSpec:
     named = draw(st.booleans())  # only ids can be named
     kinds = [KindSpec("root", id="id" if named or draw(st.booleans()) else None)]
     for number in range(draw(st.integers(1, 4))):
@@ -165,14 +191,29 @@ def _other_shapes(draw: st.DrawFn) -> ChainSpec:
         id_ = "id" if named or draw(st.booleans()) else None
         parent = "click_id" if named and draw(st.booleans()) else None
         kinds.append(KindSpec(f"kind{number}", tuple(after), within=5, id=id_, parent=parent))
+    if back and draw(st.booleans()):
+        for number in range(draw(st.integers(1, 2))):
+            kinds.append(_back(draw, f"back{number}", kinds, named))
     tasks: list[TaskSpec] = []
     for number in range(draw(st.integers(1, 4))):
         event = draw(st.sampled_from([kind.name for kind in kinds[1:]]))
         given = draw(st.sampled_from([None, *(task.name for task in tasks)]))
         value = draw(st.sampled_from([None, "amount"]))
-        tasks.append(TaskSpec(f"task{number}", event, given, value))
+        followers = [kind.name for kind in kinds if kind.after == (event,)]
+        less = None
+        if back and value is not None and followers and draw(st.booleans()):
+            less = (draw(st.sampled_from(followers)), "amount")
+        tasks.append(TaskSpec(f"task{number}", event, given, value, less=less))
     key = draw(st.sampled_from([("user",), ("item",), ("item", "user")]))
     return ChainSpec(key, tuple(kinds), tuple(tasks))
+
+
+def _back(draw: st.DrawFn, name: str, kinds: Sequence[KindSpec], named: bool) -> KindSpec:
+    """A kind that takes another's events back."""
+    event = draw(st.sampled_from([kind.name for kind in kinds[1:] if not kind.retracts]))
+    id_ = "id" if named and draw(st.booleans()) else None
+    parent = "click_id" if named and draw(st.booleans()) else None
+    return KindSpec(name, (event,), within=5, id=id_, parent=parent, retracts=True)
 
 
 @st.composite

@@ -60,7 +60,7 @@ def joined(chain: ChainSpec, records: list[BruteRecord], to: int = 150) -> Brute
     return brute_join(chain, records, PARTITIONS, False, to)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(cases(), st.integers(0, 60))
 def test_what_was_told_and_decided_stays_true_as_the_watermark_moves_on(case: Any, to: int) -> None:
     chain, records = case
@@ -69,7 +69,7 @@ def test_what_was_told_and_decided_stays_true_as_the_watermark_moves_on(case: An
     assert all(a in ("waiting", b) for a, b in zip(soon.fates, all_of_it.fates, strict=True))
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(cases())
 def test_nothing_depends_on_how_the_partitions_arrive(case: Any) -> None:
     chain, records = case
@@ -78,7 +78,7 @@ def test_nothing_depends_on_how_the_partitions_arrive(case: Any) -> None:
     assert joined(chain, apart).accounts == joined(chain, records).accounts
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(cases())
 def test_every_task_of_every_exposure_is_told_final_once(case: Any) -> None:
     chain, records = case
@@ -88,7 +88,7 @@ def test_every_task_of_every_exposure_is_told_final_once(case: Any) -> None:
     assert sorted(finals) == [(x, i) for x in range(exposures) for i in range(len(chain.tasks))]
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(cases())
 def test_a_label_that_was_told_never_changes_and_the_first_task_has_one_at_its_end(case: Any) -> None:
     told: dict[tuple[int, int], TaskState] = {}
@@ -101,7 +101,7 @@ def test_a_label_that_was_told_never_changes_and_the_first_task_has_one_at_its_e
             assert row.states[0].label is not None
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(cases(), st.integers(0, 60))
 def test_the_accounts_add_up_to_what_was_read(case: Any, to: int) -> None:
     chain, records = case

@@ -32,6 +32,6 @@ def test_two_readings_agree(data: st.DataObject) -> None:
 
 
 def _flat(row: Any) -> tuple[object, ...]:
-    states = [(state.label, state.at, state.value) for state in row.states]
+    states = [(state.label, state.at, state.value, state.came, state.gone) for state in row.states]
     wait = row.wait or 0  # the brute-force join has 0 where there is none
     return (row.told, int(row.kind), row.exposure, row.time, wait, row.tasks, row.key, row.fields, *states)
