@@ -71,3 +71,17 @@ def test_rates_and_shares_are_medians_and_order_statistics() -> None:
     assert fast.times(slow) == (4, 2, 8)
     one = Latency(1, tuple(i / 1_000 for i in range(100, 0, -1)), 0.0, 0.0, 0.0)
     assert (one.millis(0.5), one.millis(0.99)) == (51, 100)
+
+
+def test_a_comparison_says_what_is_not_learning() -> None:
+    one, ten = json.loads(printed("compare", "--impressions", "1500", "--json"))
+    assert (one["ways"], ten["ways"]) == (1, 10)
+    assert ten["learning"] > one["learning"] > 0
+    assert 0 < ten["rest"] < 1
+
+
+def test_advice_is_judged_by_what_it_was_not_given() -> None:
+    told = json.loads(printed("advice", "--streams", "2", "--clicks", "1500", "--workers", "1", "--json"))
+    for one in told["streams"]:
+        assert 0 <= one["behind"] <= one["spread"]
+    assert told["mean"] == sum(one["behind"] for one in told["streams"]) / 2
