@@ -40,13 +40,13 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
     config = made.config
     _refuse_oracle(made)
     prepare_torch(config)
-    outage = Outage(config.kafka.startup_timeout)
     with (
         claimed(config.learn.path),
         StatusFile(config.run.status, trainer_of(made.name), clock) as status,
         MetricsPage("train", config.run.metrics_host, config.learn.metrics_port, clock) as page,
         ExitStack() as held,
     ):
+        outage = Outage(config.kafka.startup_timeout, lambda problem: _wait(status, page, problem))
         leader = outage.until_done(lambda: _leader(config, clock), stop)
         if leader is not None:
             held.callback(leader.close)
@@ -56,6 +56,7 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
         if worker is None:
             return {}
         held.callback(worker.close)
+        outage.says = lambda problem: status.say(lambda: _facts(worker, publisher), problem)
         page.begin(lambda: train_metrics(worker, clock()))
         publisher.recover()
         while not stop():
@@ -73,6 +74,12 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
         _end(worker, goes_on=follow or stop())
         status.end(_facts(worker, publisher))
         return _facts(worker, publisher)
+
+
+def _wait(status: StatusFile, page: MetricsPage, problem: str) -> None:
+    """Say what is away before there is anything else to tell."""
+    status.say(dict, problem)
+    page.say(list, problem)
 
 
 def _end(worker: TrainWorker, goes_on: bool) -> None:
