@@ -3,6 +3,7 @@
 from stream_mtl.label.base import (
     CORRECTIONS,
     MATURED,
+    TAKEN_BACK,
     Auxiliary,
     DelayedFeedback,
     Kind,
@@ -19,6 +20,7 @@ __all__ = [
     "CORRECTIONS",
     "MATURED",
     "METHODS",
+    "TAKEN_BACK",
     "Auxiliary",
     "DelayedFeedback",
     "Examples",

@@ -32,9 +32,15 @@ class Kind(IntEnum):
     )
     MATURED_DP = 8  # the same: it came after the look
     MATURED_RN = 9  # the same: it did not come
+    IP_BACK = 10  # the event of an immediate positive was taken back
+    DP_BACK = 11  # the same of a delayed positive
+    ON_BACK = 12  # what a look should have told, had it known that
 
 
-CORRECTIONS = frozenset({Kind.DP, Kind.RN, Kind.IP2})
+TAKEN_BACK = frozenset({Kind.IP_BACK, Kind.DP_BACK, Kind.ON_BACK})
+"""The kinds that undo what was told of an event that was taken back."""
+
+CORRECTIONS = frozenset({Kind.DP, Kind.RN, Kind.IP2}) | TAKEN_BACK
 """The kinds that come on top of what was told of the same chain before."""
 
 MATURED = frozenset({Kind.MATURED_IP, Kind.MATURED_DP, Kind.MATURED_RN})
@@ -58,6 +64,7 @@ class Part:
     rows: Bools  # (n,)
     label: Bools | bool  # (n,) or one for all
     kind: Kinds | Kind  # (n,) or one for all
+    elapsed: Ints | None = None  # (n,) ms, where it is not that of the row
 
 
 def emitted(told: Told, *parts: Part) -> Emitted:
@@ -66,10 +73,29 @@ def emitted(told: Told, *parts: Part) -> Emitted:
     row = np.concatenate(rows)
     label = np.concatenate([_pick(part.label, at, np.float32) for part, at in zip(parts, rows, strict=True)])
     kind = np.concatenate([_pick(part.kind, at, np.int8) for part, at in zip(parts, rows, strict=True)])
+    delays = [
+        told.delay(at) if part.elapsed is None else part.elapsed[at]
+        for part, at in zip(parts, rows, strict=True)
+    ]
+    elapsed = seconds(np.concatenate(delays))
     if len(parts) > 1:
         order = np.argsort(row, kind="stable")
-        row, label, kind = row[order], label[order], kind[order]
-    return Emitted(row, label, kind, seconds(told.delay(row)))
+        row, label, kind, elapsed = row[order], label[order], kind[order], elapsed[order]
+    return Emitted(row, label, kind, elapsed)
+
+
+def together(first: Emitted, second: Emitted) -> Emitted:
+    """Put what two give of the same rows into one, in the order of rows."""
+    if len(second.row) == 0:
+        return first
+    row = np.concatenate([first.row, second.row])
+    order = np.argsort(row, kind="stable")
+    return Emitted(
+        row[order],
+        np.concatenate([first.label, second.label])[order],
+        np.concatenate([first.kind, second.kind])[order],
+        np.concatenate([first.elapsed, second.elapsed])[order],
+    )
 
 
 def seconds(millis: Ints) -> Floats:
@@ -122,11 +148,33 @@ class DelayedFeedback(Protocol):
     this one and taught over all exposures are taught a zero.
     """
 
-    auxiliary: ClassVar[tuple[Auxiliary, ...]]  # the further logits that the model must give
-    reads_final: ClassVar[bool]  # it emits from `final` rows: these must then carry features
-    refuses_at_final: ClassVar[bool]  # its last word on a missing event is told by `final` rows
-    unreached: ClassVar[tuple[Kind, ...]]  # its examples (label 0) of an exposure where the task never began
-    inverts: ClassVar[bool]  # `probability` is another function than the sigmoid of the logit
+    @property
+    def auxiliary(self) -> tuple[Auxiliary, ...]:
+        """The further logits that the model must give."""
+
+    @property
+    def reads_final(self) -> bool:
+        """Whether it emits from `final` rows: these must then carry features."""
+
+    @property
+    def refuses_at_final(self) -> bool:
+        """Whether its last word on a missing event is told by `final` rows."""
+
+    @property
+    def unreached(self) -> tuple[Kind, ...]:
+        """Its examples (label 0) of an exposure where the task never began."""
+
+    @property
+    def inverts(self) -> bool:
+        """Whether `probability` is another function than the sigmoid of the logit."""
+
+    @property
+    def early(self) -> Kind:
+        """As what it tells an event that has come by its first look, before the end; NONE: not at all."""
+
+    @property
+    def late(self) -> Kind:
+        """As what it tells an event that comes after its first look, before the end; NONE: not at all."""
 
     @property
     def waits(self) -> tuple[Millis, ...]:
@@ -156,6 +204,8 @@ class Unhurried:
     refuses_at_final: ClassVar[bool] = True
     unreached: ClassVar[tuple[Kind, ...]] = (Kind.ON,)
     inverts: ClassVar[bool] = False
+    early: ClassVar[Kind] = Kind.NONE
+    late: ClassVar[Kind] = Kind.NONE
 
     @property
     def waits(self) -> tuple[Millis, ...]:

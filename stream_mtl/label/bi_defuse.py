@@ -40,6 +40,8 @@ class BiDefuse(Unhurried):
 
     auxiliary: ClassVar[tuple[Auxiliary, ...]] = (OUT,)
     inverts: ClassVar[bool] = True
+    early: ClassVar[Kind] = Kind.IP
+    late: ClassVar[Kind] = Kind.DP
 
     @property
     def waits(self) -> tuple[Millis, ...]:

@@ -53,6 +53,8 @@ class DelayModel(Unhurried):
     auxiliary: ClassVar[tuple[Auxiliary, ...]] = (RATE,)
     reads_final: ClassVar[bool] = True
     unreached: ClassVar[tuple[Kind, ...]] = (Kind.FINAL,)
+    early: ClassVar[Kind] = Kind.IP
+    late: ClassVar[Kind] = Kind.DP
 
     @property
     def waits(self) -> tuple[Millis, ...]:

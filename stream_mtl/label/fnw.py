@@ -5,6 +5,7 @@ probability held constant, the fixed point is the true rate.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from stream_mtl.clock import Millis
 from stream_mtl.label.base import (
@@ -23,6 +24,9 @@ from stream_mtl.label.told import Told
 
 class FakeNegatives(Unhurried):
     """A base for methods that do not wait: a no at once, a yes when it comes; 1 + p examples of a chain."""
+
+    early: ClassVar[Kind] = Kind.DP
+    late: ClassVar[Kind] = Kind.DP
 
     @property
     def waits(self) -> tuple[Millis, ...]:

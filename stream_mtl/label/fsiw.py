@@ -9,7 +9,16 @@ corrects a negative, so late events teach only g1 and g0.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stream_mtl.label.base import Auxiliary, Emitted, Reading, Tensor, emitted, negative_log, negative_log_not
+from stream_mtl.label.base import (
+    Auxiliary,
+    Emitted,
+    Kind,
+    Reading,
+    Tensor,
+    emitted,
+    negative_log,
+    negative_log_not,
+)
 from stream_mtl.label.heads import IN_TIME, REAL, OneLook, constant, real_share
 from stream_mtl.label.streams import look
 from stream_mtl.label.told import Told
@@ -23,6 +32,7 @@ class FeedbackShift(OneLook):
     """One look, no correction, weights from auxiliary logits."""
 
     auxiliary: ClassVar[tuple[Auxiliary, ...]] = (IN_TIME, REAL)
+    late: ClassVar[Kind] = Kind.NONE
 
     def emit(self, told: Told) -> Emitted:
         """Emit what the look sees, and matured labels."""

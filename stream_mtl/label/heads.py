@@ -51,6 +51,8 @@ class OneLook(Unhurried):
     heads: Heads = ON_STREAM
 
     reads_final: ClassVar[bool] = True
+    early: ClassVar[Kind] = Kind.IP
+    late: ClassVar[Kind] = Kind.DP
 
     @property
     def waits(self) -> tuple[Millis, ...]:

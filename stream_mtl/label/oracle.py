@@ -34,6 +34,12 @@ class Oracle(Plain):
         ahead = ahead_of(told)
         return _exposed(told) & ahead.known & ~ahead.label
 
+    def overtaken(self, told: Told) -> Bools:
+        """Return the later rows of exposures whose event will be taken back: they were refused."""
+        ahead = ahead_of(told)
+        rows: Bools = ~_exposed(told) & ahead.known & ~ahead.label
+        return rows
+
 
 class Truth:
     """The final labels of a log, collected beforehand: one per joiner partition."""

@@ -16,7 +16,10 @@ How they play together:
    comes back with ctr masked when the conversion's method says so.
 3. If the event of a task before it came after that last word (a click 20 minutes late under "wait:15m"), the
    zero stands: nothing more of that exposure is told to the joint lesson, so that each counts once in it.
-4. A value is taught once, at the end of its own window, where there is one. A sum or a count is zero where
+4. Where the event of a task before it may be taken back, the first time that this happens is the last word too: what was
+   told of the product is undone, or a zero told where nothing was; nothing more of that exposure is told to the joint
+   lesson. (Where everything waits for the end, the end says it all.)
+5. A value is taught once, at the end of its own window, where there is one. A sum or a count is zero where
    the event did not come; a first, last or greatest value is then not told.
 """
 
@@ -31,9 +34,11 @@ from stream_mtl.clock import Millis
 from stream_mtl.errors import ConfigError, StateError
 from stream_mtl.join.spec import Aggregate, ChainSpec, TaskSpec
 from stream_mtl.join.transitions import Transitions
-from stream_mtl.label.base import DelayedFeedback, Emitted, Kind, Plain, seconds
+from stream_mtl.label.base import DelayedFeedback, Emitted, Kind, Plain, seconds, together
+from stream_mtl.label.dfm import DelayModel
 from stream_mtl.label.examples import Examples, merge
 from stream_mtl.label.oracle import Truth
+from stream_mtl.label.taken_back import Complement, Retractable, undone
 from stream_mtl.label.told import Bools, Told, tell
 from stream_mtl.label.wait import Mature
 
@@ -81,8 +86,13 @@ def joint_name(task: str) -> str:
 
 
 def products(tasks: Sequence[TaskSpec]) -> tuple[str, ...]:
-    """Return every label that is given another task: what a product along the chain is taught for."""
-    return tuple(task.name for task in tasks if task.given is not None and not task.regression)
+    """Return every label that is given another task: what a product along the chain is taught for.
+
+    One that asks whether an event does not come is none: the product of its event is no label of its own.
+    """
+    return tuple(
+        task.name for task in tasks if task.given is not None and not task.regression and not task.absent
+    )
 
 
 class Plan:
@@ -113,6 +123,7 @@ class Plan:
             for task in tasks
             for jointly in ((True, False) if task.name in apart else (task.name in joint,))
         )
+        _check_taken_back(self)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -198,6 +209,10 @@ class Plan:
 
     def _lesson(self, task: TaskSpec, joint: bool) -> Lesson:
         method = self.methods[task.name]
+        if method.waits and task.unsure and (task.retracted or joint):
+            method = Retractable(method)
+        if task.absent:
+            method = Complement(method)
         if not joint:
             return Lesson(task.name, task, method)
         return Lesson(joint_name(task.name), task, method, self.path(task.name))
@@ -224,8 +239,35 @@ class Plan:
             method, before = self.methods[name], told[name]
             refused |= method.refuses(before) & ~late
             late |= method.overtaken(before)
+        if self._may_break(lesson):
+            return self._break_off(lesson, emission, told, refused, late)
         keep = ~late[emission.row]
         return _add_zeros(emission, keep, np.flatnonzero(refused), lesson.method.unreached, first)
+
+    def _may_break(self, lesson: Lesson) -> bool:
+        """Return whether anything was told before it is known that the way to a joint lesson's task was taken back."""
+        path = [self.methods[name] for name in lesson.path]
+        final = not lesson.method.waits and all(one.refuses_at_final or not one.waits for one in path)
+        return self._by_name[lesson.path[-1]].unsure and not final
+
+    def _break_off(
+        self, lesson: Lesson, emission: Emitted, told: Mapping[str, Told], refused: Bools, late: Bools
+    ) -> Emitted:
+        """Undo what was told of the product when its way is first taken back, and tell nothing more: rule 4."""
+        own, method = told[lesson.task.name], lesson.method
+        path = [told[name] for name in lesson.path if self._by_name[name].unsure]
+        broken = np.logical_or.reduce([one.broken() for one in path])
+        now = np.logical_or.reduce([one.breaks() for one in path]) & ~late
+        now &= ~np.logical_or.reduce([one.broken(since=1) for one in path])
+        looked = np.zeros(len(own), np.bool_)
+        if method.waits:
+            looked = own.start + method.waits[0] < own.told
+        again = tuple(kind for kind in method.unreached if kind is not Kind.ON)
+        keep, clock = ~(late | broken)[emission.row], told[lesson.path[0]]
+        rest = _add_zeros(emission, keep, np.flatnonzero(now & looked), again, clock)
+        fresh = np.flatnonzero(refused & ~broken | now & ~looked)
+        rest = _add_zeros(rest, np.ones(len(rest.row), np.bool_), fresh, method.unreached, clock)
+        return together(rest, undone(method, own, now & looked))
 
     def _label(self, lesson: Lesson, labels: Labels) -> npt.NDArray[np.float64]:
         unknown = np.full(len(next(iter(labels.values()))), np.nan)
@@ -246,8 +288,39 @@ def lives(plan: Plan, chain: ChainSpec) -> dict[str, Millis]:
         for kind in kinds.values():
             if kind.name not in ends and all(parent in ends for parent in kind.after):
                 ends[kind.name] = max(ends[parent] for parent in kind.after) + (kind.within or 0)
-    alone = {task.name: ends[task.event] for task in plan.tasks}
-    return alone | {lesson.name: ends[lesson.task.event] for lesson in plan.lessons if lesson.joint}
+    alone = {task.name: _last_end(task, chain, ends) for task in plan.tasks}
+    return alone | {lesson.name: alone[lesson.task.name] for lesson in plan.lessons if lesson.joint}
+
+
+def _last_end(task: TaskSpec, chain: ChainSpec, ends: Mapping[str, Millis]) -> Millis:
+    """Return how long after an exposure a task is final at the latest: what may be taken back is so later."""
+    declared = {one.name: one for one in chain.tasks}
+    last = ends[task.event] + chain.patience(declared.get(task.name, task))
+    while task.given is not None:
+        task = declared[task.given]
+        last = max(last, ends[task.event] + chain.patience(task)) if task.retracted else last
+    return last
+
+
+def _check_taken_back(plan: Plan) -> None:
+    tasks = {task.name: task for task in plan.tasks}
+    for task in plan.tasks:
+        if task.given is not None and tasks[task.given].absent:
+            raise ConfigError(
+                f"task {task.name}: {task.given} asks whether an event does not come, which is known at its end "
+                "only; let it be given another"
+            )
+    for lesson in plan.lessons:
+        task = lesson.task
+        if lesson.joint and task.absent:
+            raise ConfigError(
+                f"task {task.name} asks whether an event does not come: that is no product to be taught"
+            )
+        if lesson.joint and isinstance(plan.methods[task.name], DelayModel) and tasks[lesson.path[-1]].unsure:
+            raise ConfigError(
+                f'task {task.name}: "dfm" cannot be taught over all exposures where {lesson.path[-1]} may be taken '
+                'back, for all its looks must be told; choose another method, or relation = "independent"'
+            )
 
 
 def _check(

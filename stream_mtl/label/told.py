@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stream_mtl.clock import Millis
+from stream_mtl.clock import END, Millis
 from stream_mtl.errors import ConfigError
 from stream_mtl.join.spec import TaskSpec
 from stream_mtl.join.transitions import Telling, Transitions
@@ -41,6 +41,10 @@ class Told:
     known: Bools  # the label is known
     happened: Bools  # and is 1
     value: npt.NDArray[np.float64] | None  # of a regression task; nan where there is none
+    came: Ints | None = (
+        None  # ms, where labels may be taken back: since when its event stands, or stood until now
+    )
+    gone: Ints | None = None  # ms: when first none stood any more. END where there is none
     foreseen: Foreseen | None = None
 
     def __len__(self) -> int:
@@ -62,7 +66,26 @@ class Told:
     def later(self, wait: Millis) -> Bools:
         """Return the rows that know, or foresee, an event more than `wait` past the start."""
         later = self.happened & (self.at > self.start + wait)
+        if self.came is not None:
+            later |= (self.came < END) & (self.came > self.start + wait)
         return later if self.foreseen is None else later | self.foreseen.label & (self.foreseen.delay > wait)
+
+    def retracted(self) -> Bools:
+        """Return the rows that tell that the event was taken back, and no other stands."""
+        return self._of(Telling.RETRACTED)
+
+    def breaks(self) -> Bools:
+        """Return the rows that tell it for the first time, whatever the task is given."""
+        assert self.gone is not None
+        rows: Bools = (self.kind == Telling.RETRACTED) & (self.gone == self.told)
+        return rows
+
+    def broken(self, since: Millis = 0) -> Bools:
+        """Return the rows that know that it has been so, and at least for so long."""
+        if self.gone is None:
+            return np.zeros(len(self), np.bool_)
+        rows: Bools = self.gone <= self.told - since
+        return rows
 
     def delay(self, rows: Ints) -> Ints:
         """Return ms from the start of the task's clock to the event or, before it, to the telling."""
@@ -90,7 +113,8 @@ def tell(transitions: Transitions, tasks: Sequence[TaskSpec], task: TaskSpec) ->
     known, label = _column(rows, f"label.{task.name}", 0)
     happened = known & (label == 1)
     bit = next(i for i, other in enumerate(tasks) if other.name == task.name)
-    start, defined = _start(rows, task)
+    given = next((other for other in tasks if other.name == task.given), None)
+    start, defined = _start(rows, given)
     return Told(
         kind=_column(rows, "kind", 0)[1],
         about=(_column(rows, "tasks", 0)[1] >> bit & 1).astype(np.bool_),
@@ -102,15 +126,20 @@ def tell(transitions: Transitions, tasks: Sequence[TaskSpec], task: TaskSpec) ->
         known=known & defined,
         happened=happened & defined,
         value=_column(rows, f"value.{task.name}", np.nan)[1] if task.regression else None,
+        came=_column(rows, f"came.{task.name}", END)[1] if task.unsure else None,
+        gone=_column(rows, f"gone.{task.name}", END)[1] if task.unsure else None,
     )
 
 
-def _start(rows: pa.RecordBatch, task: TaskSpec) -> tuple[Ints, Bools]:
-    """Return when the task's clock started, and where it has."""
-    if task.given is None:
+def _start(rows: pa.RecordBatch, given: TaskSpec | None) -> tuple[Ints, Bools]:
+    """Return when the task's clock started (or had, where that was just taken back), and where it has."""
+    if given is None:
         return _column(rows, "time", 0)[1], np.ones(rows.num_rows, np.bool_)
-    known, label = _column(rows, f"label.{task.given}", 0)
-    return _column(rows, f"at.{task.given}", 0)[1], known & (label == 1)
+    known, label = _column(rows, f"label.{given.name}", 0)
+    defined, start = known & (label == 1), _column(rows, f"at.{given.name}", 0)[1]
+    if given.unsure:
+        start = np.where(defined, start, _column(rows, f"came.{given.name}", END)[1])
+    return start, defined
 
 
 def _column(rows: pa.RecordBatch, name: str, absent: float) -> tuple[Bools, npt.NDArray[Any]]:

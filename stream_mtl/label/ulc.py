@@ -7,7 +7,7 @@ the auxiliary logit rn, learned from matured labels while the stream goes on. Th
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stream_mtl.label.base import Auxiliary, Emitted, Reading, Tensor, cross_entropy, emitted
+from stream_mtl.label.base import Auxiliary, Emitted, Kind, Reading, Tensor, cross_entropy, emitted
 from stream_mtl.label.heads import LATE, REAL, OneLook, late_share, real_share
 from stream_mtl.label.streams import look
 from stream_mtl.label.told import Told
@@ -18,6 +18,7 @@ class SoftLabels(OneLook):
     """One look, no correction, negatives with a label between 0 and 1."""
 
     auxiliary: ClassVar[tuple[Auxiliary, ...]] = (LATE, REAL)
+    late: ClassVar[Kind] = Kind.NONE
 
     def emit(self, told: Told) -> Emitted:
         """Emit what the look sees, and matured labels."""

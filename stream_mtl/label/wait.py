@@ -29,6 +29,7 @@ class Wait(Plain):
     wait: Millis
 
     refuses_at_final: ClassVar[bool] = False
+    early: ClassVar[Kind] = Kind.IP
 
     @property
     def waits(self) -> tuple[Millis, ...]:

@@ -29,6 +29,8 @@ def final_truths(plan: Plan, transitions: Transitions, rows: npt.NDArray[np.int6
         told = tell(transitions, plan.tasks, lesson.task)
         final, about = told.finals()[rows], told.about[rows]
         happened = told.happened[rows].astype(np.float64)
+        if lesson.task.absent:
+            happened = 1 - happened
         if told.value is not None:
             value = told.value[rows]
             truths[lesson.task.name] = np.where(final & np.isfinite(narrow(value)), value, np.nan)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stream_mtl.clock import HOUR, MINUTE
 from stream_mtl.errors import ConfigError, StateError
 from stream_mtl.join.transitions import Telling, Transitions
-from stream_mtl.label import CORRECTIONS, MATURED, METHODS, Examples, Kind, Plan, Truth, parse
+from stream_mtl.label import CORRECTIONS, MATURED, METHODS, TAKEN_BACK, Examples, Kind, Plan, Truth, parse
 
 from .world import CHAIN, TASKS, Life, lives, planned, tell
 
@@ -253,7 +253,8 @@ def test_an_example_of_any_kind_has_the_features_of_its_exposure() -> None:
     examples = plan.emit(transitions)
     numbers = transitions.fields.column("number").to_numpy()[examples.row]
     assert (numbers == examples.exposure).all()
-    assert set(examples.of("cvr").kind.tolist()) >= {int(kind) for kind in CORRECTIONS | MATURED}
+    told = (CORRECTIONS - TAKEN_BACK) | MATURED
+    assert set(examples.of("cvr").kind.tolist()) >= {int(kind) for kind in told}
 
 
 def test_the_delay_model_looks_again_until_the_event_comes() -> None:

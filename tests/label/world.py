@@ -43,6 +43,32 @@ class Life:
     click: Millis | None = None
     conversion: Millis | None = None
     amount: float | None = None
+    invalid: Millis | None = None  # after the click
+    refund: Millis | None = None  # after the conversion
+    refunded: float | None = None
+
+
+BACK = replace(
+    CHAIN,
+    kinds=(
+        *CHAIN.kinds,
+        KindSpec("invalid", after=("click",), within=HOUR, retracts=True),
+        KindSpec("refund", after=("conversion",), within=3 * HOUR, retracts=True),
+    ),
+)
+"""The chain in which clicks and conversions may be taken back."""
+
+
+def taken_back(histories: Sequence["Life"], seed: int, clicks: float, conversions: float) -> list["Life"]:
+    """Take back some clicks within 80 minutes and some conversions within 4 hours (some of both too late)."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for life in histories:
+        invalid = int(rng.integers(1, 80 * MINUTE)) if rng.random() < clicks else None
+        refund = int(rng.integers(1, 4 * HOUR)) if rng.random() < conversions else None
+        amount = round(float(rng.exponential(5)), 2)
+        out.append(replace(life, invalid=invalid, refund=refund, refunded=amount))
+    return out
 
 
 def lives(count: int, seed: int, p: float = 0.4, q: float = 0.5, every: Millis = MINUTE) -> list[Life]:
@@ -56,10 +82,10 @@ def lives(count: int, seed: int, p: float = 0.4, q: float = 0.5, every: Millis =
     return out
 
 
-def planned(plan: Plan) -> ChainSpec:
+def planned(plan: Plan, chain: ChainSpec = CHAIN) -> ChainSpec:
     """Return the chain with a plan's tasks, and the looks and the features that it asks for."""
     tasks = tuple(replace(task, waits=tuple(sorted(plan.waits[task.name]))) for task in plan.tasks)
-    return replace(CHAIN, tasks=tasks, features_on_final=plan.features_on_final)
+    return replace(chain, tasks=tasks, features_on_final=plan.features_on_final)
 
 
 def tell(
@@ -86,6 +112,8 @@ def tell(
             [t for _, t, _ in bought],
         ),
     }
+    if len(chain.kinds) > len(CHAIN.kinds):
+        batches |= _back(ids, histories)
     schemas = {kind: batch.schema for kind, (batch, _) in batches.items()}
     sources = [(kind, 0) for kind in batches]
     joiner = Joiner(chain, schemas, sources)
@@ -96,8 +124,22 @@ def tell(
         )
         joiner.admit(Arrivals(kind, 0, 0, len(times), (events,), _NO_MALFORMED))
     return glue(
-        joiner.tell(10 * HOUR + max((life.shown for life in histories), default=0) if upto is None else upto)
+        joiner.tell(20 * HOUR + max((life.shown for life in histories), default=0) if upto is None else upto)
     )
+
+
+def _back(ids: pa.Array, histories: Sequence[Life]) -> dict[str, tuple[pa.RecordBatch, list[Millis]]]:
+    clicks = [(i, one, one.shown + one.click) for i, one in enumerate(histories) if one.click is not None]
+    bought = [(i, one, t + one.conversion) for i, one, t in clicks if one.conversion is not None]
+    invalid = [(i, t + one.invalid) for i, one, t in clicks if one.invalid is not None]
+    refunds = [(i, t + one.refund, one.refunded) for i, one, t in bought if one.refund is not None]
+    return {
+        "invalid": (_records(ids, [i for i, _ in invalid]), [t for _, t in invalid]),
+        "refund": (
+            _records(ids, [i for i, _, _ in refunds], [a for _, _, a in refunds]),
+            [t for _, t, _ in refunds],
+        ),
+    }
 
 
 def _records(
