@@ -1,10 +1,13 @@
 """How the log tells of an output: when its clock starts, at which looks, and when its label is final at the latest."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stream_mtl.clock import Millis
 from stream_mtl.join.spec import ChainSpec, TaskSpec
 from stream_mtl.label.plan import Plan, lives
+
+UNASKED = "no look tells of it before its label is final"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,11 +15,14 @@ class Course:
     """What is known of one output beforehand. Looks of a product are its last task's, counted from that one's clock."""
 
     open: Millis  # how long after its clock's start a label is final at the latest
-    looks: tuple[Millis, ...] = ()  # ascending; of a value none: it is told at its end
+    looks: tuple[Millis, ...] = ()  # ascending; none where nothing is to be read from them
     given: bool = (
         False  # its clock starts with another event than the exposure: a look is the first to tell of it
     )
     joint: bool = False
+    silent: str = (
+        "no look tells of it before its label is final"  # where there are no looks: why nothing is said
+    )
 
     @property
     def tells_of_clocks(self) -> bool:
@@ -35,21 +41,34 @@ def courses(plan: Plan, chain: ChainSpec) -> dict[str, Course]:
     found = {}
     for lesson in plan.lessons:
         task = tasks[lesson.task.name]
-        looks = () if task.regression else tuple(sorted(task.waits))
-        found[task.name] = Course(_open(task, chain, ends[task.name]), looks, task.given is not None)
+        silent = _silent(task, tasks)
+        looks = () if silent else tuple(sorted(task.waits))
+        why = silent or UNASKED
+        open_ = _open(task, chain, ends[task.name])
+        found[task.name] = Course(open_, looks, task.given is not None, silent=why)
         if lesson.joint:
-            found[lesson.name] = Course(ends[lesson.name], looks, joint=True)
+            found[lesson.name] = Course(ends[lesson.name], looks, joint=True, silent=why)
     return {name: found[name] for name in plan.outputs}
+
+
+def _silent(task: TaskSpec, tasks: Mapping[str, TaskSpec]) -> str | None:
+    """Return why nothing can be said of a task before its label is final, whatever looks there are."""
+    if task.regression:
+        return "a value is known at its end"
+    if task.absent:
+        return "that an event does not come is known at its end"
+    if task.given is not None and tasks[task.given].unsure:
+        return "what starts its clock may be taken back, with which estimates do not reckon"
+    return None
 
 
 def _open(task: TaskSpec, chain: ChainSpec, life: Millis) -> Millis:
     """Return the window of a task whose event can only come after what starts its clock, else the exposure's life.
 
-    Where something comes after the event, it may take it back: then the label is open for longer than the window.
+    A label that may be taken back is open for longer than its window.
     """
     kind = chain.kind(task.event)
     given = next((other for other in chain.tasks if other.name == task.given), None)
     clock = chain.root.name if given is None else given.event
-    last = not any(kind.name in other.after for other in chain.kinds)
-    apart = kind.after == (clock,) and kind.parent is None and last
+    apart = kind.after == (clock,) and kind.parent is None and not task.unsure
     return kind.within if apart and kind.within is not None else life

@@ -48,13 +48,13 @@ class Early:
     def taken_back(self, look: int) -> Bools:
         """Return the rows that take back an event that had been told, where the shortest look is at `look` ms.
 
-        Their kind is after FINAL, and only chains with such events have it. What came and went before the look was not told.
+        What came and went before the look was not told.
         """
         if self.stands is None:
             return np.zeros(len(self.clock), np.bool_)
         at = self.task.start + look
         told = (self.stands > at) | (at < self.task.told)
-        rows: Bools = (self.task.kind > Telling.FINAL) & self.task.about & self.task.defined & told
+        rows: Bools = (self.task.kind == Telling.RETRACTED) & self.task.about & self.task.defined & told
         return rows
 
 

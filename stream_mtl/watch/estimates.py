@@ -50,7 +50,7 @@ def corrected_of(
 ) -> tuple[dict[str, Corrected], str | None]:
     """Return the estimates of the final calibration, by view, and why there is none of the clocks that wait."""
     if not runoff.course.tells_of_events:
-        return {}, "no look tells of it before its label is final"
+        return {}, runoff.course.silent
     delays, border, found = runoff.delays(), runoff.border(told_before), {}
     for name, window in _views(windows).items():
         seen = runoff.seen(window, told_before)
