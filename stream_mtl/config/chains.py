@@ -106,13 +106,25 @@ def _reach(spec: ChainSpec, kind: KindSpec) -> Millis:
     return (kind.within or 0) + max(_reach(spec, spec.kind(name)) for name in kind.after)
 
 
+def less_of(text: str) -> tuple[str, str]:
+    """Return the kind and the field that "refund.amount" names; an empty field where there is no dot."""
+    kind, _, field = text.partition(".")
+    return kind, field
+
+
 def _task_of(spec: ChainSpec, name: str) -> TaskSpec:
     return next(task for task in spec.tasks if task.name == name)
 
 
 def _kind(name: str, event: Event) -> KindSpec:
     return KindSpec(
-        name=name, after=event.after, within=event.within, skew=event.skew, id=event.id, parent=event.parent
+        name=name,
+        after=event.after,
+        within=event.within,
+        skew=event.skew,
+        id=event.id,
+        parent=event.parent,
+        retracts=event.retracts,
     )
 
 
@@ -124,4 +136,6 @@ def _task(name: str, task: DeclaredTask, waits: Collection[Millis]) -> TaskSpec:
         value=task.value,
         how=task.how,
         waits=tuple(sorted(set(waits))),
+        less=None if task.less is None else less_of(task.less),
+        absent=task.absent,
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import TypeAlias
 
-from stream_mtl.config import check_broker, check_labels, check_model, check_registry, formats
+from stream_mtl.config import check_back, check_broker, check_labels, check_model, check_registry, formats
 from stream_mtl.config.chains import before_root, chain_key, chain_spec, too_long
 from stream_mtl.config.declarations import Categorical, Numeric, Sequence
 from stream_mtl.config.labels import is_labelled
@@ -65,6 +65,7 @@ def _root(config: Config) -> Iterator[Problem]:
             ("within", event.within),
             ("parent", event.parent),
             ("skew", event.skew or None),
+            ("retracts", event.retracts or None),
         ):
             if value is not None:
                 text = "means nothing for the root, which follows no other kind; drop it, or add `after`"
@@ -116,7 +117,8 @@ def _before(config: Config) -> Iterator[Problem]:
         if event.before not in roots:
             text = f'"{event.before}" is not the root; {nearest(event.before or "", roots)}'
             yield Problem(("events", name, "before"), text, about=("events",))
-        for option, value in (("after", event.after), ("parent", event.parent), ("skew", event.skew)):
+        options = (("after", event.after), ("parent", event.parent), ("skew", event.skew))
+        for option, value in (*options, ("retracts", event.retracts)):
             if value:
                 text = "means nothing beside `before`: a score follows no other kind; drop one of them"
                 yield Problem(("events", name, option), text)
@@ -316,6 +318,10 @@ RULES: tuple[Rule, ...] = (
     check_labels.needed_by_a_chain,
     check_labels.tasks_of_rows,
     check_labels.no_leak,
+    check_back.takes_back_one_kind,
+    check_back.value_of_what_is_taken_back,
+    check_back.less_of_a_sum,
+    check_back.absent_event,
     _task_events,
     _given,
     _values,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, get_args
 
 from stream_mtl.config.avro import avro_types
-from stream_mtl.config.chains import before_root, chain_key, in_order
+from stream_mtl.config.chains import before_root, chain_key, in_order, less_of
 from stream_mtl.config.declarations import AnyFeature, Numeric, Sequence
 from stream_mtl.config.origin import Document
 from stream_mtl.config.problems import Path, Problem, nearest
@@ -121,11 +121,16 @@ def wants(config: Config, kind: str) -> Iterator[Want]:
     for name, task in config.tasks.items():
         if task.event == kind and task.value is not None:
             yield Want(task.value, ("tasks", name, "value"), NUMBERS, default="double")
+        if task.less is not None and less_of(task.less)[0] == kind:
+            yield Want(less_of(task.less)[1], ("tasks", name, "less"), NUMBERS, default="double")
         for label, values in task.where.items():
             yield _label_want(label, ("tasks", name, "where"), values)
     for name in event.fields:
         yield Want(name, ("events", kind, "fields", name), ANY)
     if event.before is None and not event.after:
+        for name, task in config.tasks.items():
+            if task.row_weight is not None:
+                yield Want(task.row_weight, ("tasks", name, "row_weight"), NUMBERS, default="double")
         for name, feature in config.features.items():
             yield _feature_want(name, feature)
 

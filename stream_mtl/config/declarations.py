@@ -102,6 +102,11 @@ class Event(Section):
     skew: Duration = Field(
         default=0, description="How far it may precede the event it follows: clocks differ."
     )
+    retracts: bool = Field(
+        default=False,
+        description="Whether it takes back the one event that it follows, which then does not count any more: a "
+        "refund, an invalid click.",
+    )
     where: dict[str, Scalar] = Field(
         default={}, description="Field values that tell this kind apart in a source shared by several."
     )
@@ -134,6 +139,16 @@ class Task(Section):
         default=None, min_length=1, description="A numeric field of the event, to be predicted."
     )
     how: Aggregate = Field(default="first", description="How several events make one value.")
+    less: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Of a sum: what is given back of it, as KIND.FIELD; the kind follows `event`.",
+        examples=["refund.amount"],
+    )
+    absent: bool = Field(
+        default=False,
+        description="Whether the label is 1 where the event does not come: a conversion that was kept.",
+    )
     method: MethodName = Field(
         default=Method("wait"),
         description='How late labels are treated: "wait" (to the end), "wait:15m", "fnw", ...',
@@ -171,6 +186,11 @@ class Task(Section):
         ge=0,
         le=100,
         description="Of a label: gamma of the focal loss; 0: the method's own loss.",
+    )
+    row_weight: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A numeric field of the root event: how much the row counts for this task; missing or below 0: 0.",
     )
     space: str | None = Field(
         default=None,
