@@ -47,11 +47,11 @@ def train(loaded: Loaded, stop: Stop, clock: Clock = system_clock, follow: bool 
         ExitStack() as held,
     ):
         outage = Outage(config.kafka.startup_timeout, lambda problem: _wait(status, page, problem))
+        outage.until_done(lambda: check_logs(made), stop)
         leader = outage.until_done(lambda: _leader(config, clock), stop)
         if leader is not None:
             held.callback(leader.close)
         publisher = _publisher(config, clock, leader)
-        outage.until_done(lambda: check_logs(made), stop)
         worker = outage.until_done(lambda: _recovered(made, publisher, clock, follow), stop)
         if worker is None:
             return {}

@@ -16,6 +16,10 @@ from stream_mtl.errors import Unavailable
 LIMIT = 240.0  # seconds; only a failure takes so long
 
 
+_SHOWN = 6_000  # characters of what a child said
+_SHOWS = 0.2  # seconds that it has to show where it stands
+
+
 class Child:
     """One run of the program."""
 
@@ -23,6 +27,10 @@ class Child:
         self.pid = pid
         self.code: int | None = None
         self._nursery, self._out = nursery, out
+
+    @property
+    def name(self) -> str:
+        return self._out.name
 
     @property
     def said(self) -> str:
@@ -95,8 +103,13 @@ class Nursery:
         return child
 
     def clear(self) -> None:
-        """End at once whatever a test has left."""
+        """End at once whatever a test has left, and print what it said: pytest shows that where a test fails."""
         for child in self._running:
+            running = not child.ended()
+            if running:
+                child.send(signal.SIGUSR1)  # it shows where it stands
+                time.sleep(_SHOWS)
+            print(f"--- {child.name}, {'which ran' if running else child.code}:\n{child.said[-_SHOWN:]}")
             child.kill()
         self._running.clear()
 

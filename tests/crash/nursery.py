@@ -5,6 +5,7 @@ It reads requests from stdin, a line of JSON each, and answers each with one: {"
 """
 
 import ctypes
+import faulthandler
 import json
 import os
 import signal
@@ -44,6 +45,7 @@ def _live(program: Any, words: list[str], environ: dict[str, str], out: str, **c
         _redirect(out)
         os.environ.update(environ)
         _change(**changes)
+        faulthandler.register(signal.SIGUSR1)
         sys.argv = ["stream-mtl", *words]
         program()
     except SystemExit as ended:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from stream_mtl.processes.status import read_status
 from tests.crash.bus import BusSite, announced, empty, fill
 from tests.crash.child import Nursery, until
+from tests.crash.site import OFTEN, Site, configuration
 from tests.services.kafka import OwnBroker
 from tests.services.plugin import needs
 from tests.topics import Topics
@@ -77,6 +79,34 @@ def test_a_broker_that_is_paused_stopped_and_killed_costs_time_only(
     assert len(joined["letters"]) == len(wholly_joined["letters"])
     assert learned == wholly_learned
     assert announced(site)[max(learned["snapshots"])] == learned["snapshots"][max(learned["snapshots"])]
+
+
+AWAY = """
+[join]
+path = "kafka:log"
+
+[kafka]
+bootstrap_servers = "127.0.0.1:1"
+connect_timeout = "500ms"
+startup_timeout = "5s"
+"""
+
+
+@pytest.mark.parametrize("role", ["join", "train", "watch"])
+def test_whoever_starts_without_a_broker_says_so_and_gives_up_in_the_end(
+    children: Nursery, events: Path, tmp_path: Path, role: str
+) -> None:
+    text = configuration(events, lambda kind: f"kafka:{kind}") + AWAY
+    site = Site(children, tmp_path / "site", text, OFTEN)
+    child = site.start(role, "--follow")
+
+    def waits() -> bool:
+        said = read_status(site.folder / "status", role)
+        return said is not None and said.state == "running" and "is it running?" in (said.problem or "")
+
+    until(lambda: waits() or child.ended(), "a process that says what is away")
+    assert not child.ended(), child.said
+    assert child.wait() == 6, child.said
 
 
 @needs("durable")
