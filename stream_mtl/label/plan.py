@@ -29,6 +29,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from stream_mtl.clock import Millis
 from stream_mtl.errors import ConfigError, StateError
@@ -105,10 +106,12 @@ class Plan:
         joint: Collection[str] = (),
         apart: Collection[str] = (),
         spaces: "Spaces | None" = None,
+        row_weights: Mapping[str, str] | None = None,
     ) -> None:
         """Methods are by task, `Mature` where none is named; `joint` tasks are taught over all exposures.
 
-        Those of them that are `apart` too are also taught where they are defined. `spaces` weigh a task's rows.
+        Those of them that are `apart` too are also taught where they are defined. `spaces` weigh a task's rows
+        by another task, `row_weights` by a column of the exposures' fields.
         Raises ConfigError for an unknown task, a value with a method, a joint task that is not given another.
         """
         self.tasks = tuple(tasks)
@@ -117,6 +120,7 @@ class Plan:
         _check(self._by_name, chosen, joint)
         self.spaces = dict(spaces or {})
         _check_spaces(self._by_name, self.spaces)
+        self.row_weights = dict(row_weights or {})
         self.methods: Mapping[str, DelayedFeedback] = {t.name: chosen.get(t.name, Mature()) for t in tasks}
         self.lessons = tuple(
             self._lesson(task, jointly)
@@ -179,10 +183,13 @@ class Plan:
             space = self.spaces.get(self.lessons[i].task.name)
             if space is not None:
                 examples.weight[at, i] = space.weights(_inside(told[space.of])[emission.row])
+        self._weigh(examples, transitions.fields)
         return examples
 
-    def label(self, labels: Labels, time: Millis = 0) -> Examples:
+    def label(self, labels: Labels, time: Millis = 0, fields: pa.Table | None = None) -> Examples:
         """Return the examples of rows that arrive with their labels, by task; nan where one is not known.
+
+        Without their `fields` rows are not weighed by them.
 
         A task that is not named is not known anywhere. There must be one label at least. Raises ConfigError for a
         method that reckons with corrections: these labels are final.
@@ -205,7 +212,16 @@ class Plan:
             if space is not None:
                 known = np.asarray(labels.get(space.of, np.full(n, np.nan)), np.float64)[rows]
                 examples.weight[rows, i] = np.where(np.isnan(known), 0, space.weights(known > 0))
+        if fields is not None:
+            self._weigh(examples, fields)
         return examples
+
+    def _weigh(self, examples: Examples, fields: pa.Table) -> None:
+        """Multiply the weights of examples by those that their fields hold."""
+        for i, lesson in enumerate(self.lessons):
+            column = self.row_weights.get(lesson.task.name)
+            if column is not None:
+                examples.weight[:, i] *= _row_weights(fields, column)[examples.row]
 
     def _lesson(self, task: TaskSpec, joint: bool) -> Lesson:
         method = self.methods[task.name]
@@ -350,6 +366,14 @@ def _inside(told: Told) -> Bools:
     if told.value is None:
         return told.happened
     return told.happened & (told.value > 0)
+
+
+def _row_weights(fields: pa.Table, column: str) -> npt.NDArray[np.float32]:
+    """Return the weight of every row of fields; what is missing, below zero or not finite is 0."""
+    if column not in fields.column_names:
+        return np.zeros(fields.num_rows, np.float32)
+    found = narrow(np.asarray(fields.column(column).cast(pa.float64()), np.float64))
+    return np.where(np.isfinite(found) & (found > 0), found, np.float32(0))
 
 
 def _values(told: Told, how: Aggregate) -> Emitted:

@@ -43,6 +43,9 @@ class LearnOptions:
     spaces: Mapping[str, Space] = field(
         default_factory=dict
     )  # task -> how much its rows count in and out of it
+    row_weights: Mapping[str, str] = field(
+        default_factory=dict
+    )  # task -> column of fields that weighs its rows
     clip_norm: float | None = None  # greatest norm of the gradient
     evict_every: int = 1_000  # steps between two looks for embedding rows that are too old
     predict_rows: int = 4_096  # exposures predicted at once, at most
@@ -89,7 +92,8 @@ class Recipe:
         """What the tasks teach together; it says which looks the join must take."""
         related = RELATIONS[self.model.relation]
         apart = related.apart(self.tasks, self.model)
-        return Plan(self.tasks, self.methods, related.joint(self.tasks), apart, self.learn.spaces)
+        learn, joint = self.learn, related.joint(self.tasks)
+        return Plan(self.tasks, self.methods, joint, apart, learn.spaces, learn.row_weights)
 
     def build(self) -> MultiTaskModel:
         """Return a new model; equal recipes give equal weights."""

@@ -100,7 +100,7 @@ class Trainer:
         Each row is predicted, and the prediction scored, just before the step that learns it.
         """
         features = self.recipe.features.encode(fields)
-        examples = self.recipe.plan.label(labels, time)
+        examples = self.recipe.plan.label(labels, time, fields)
         truth = given_truths(self.recipe.plan, labels)
         reports: list[StepReport] = []
         start = 0

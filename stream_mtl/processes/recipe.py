@@ -69,6 +69,7 @@ def _learn(config: Config) -> LearnOptions:
             name: ValueOptions(task.loss, task.transform, task.classes, task.focal)
             for name, task in tasks.items()
         },
+        row_weights={name: task.row_weight for name, task in tasks.items() if task.row_weight is not None},
         spaces={
             name: Space(task.space, task.in_space_weight, task.out_space_weight)
             for name, task in tasks.items()

@@ -52,7 +52,7 @@ def test_the_choices_of_a_key_are_what_there_is(
     ("section", "options", "not_here"),
     [
         # Weights, how values are learned, towers, priors and what reads what stand at each task.
-        (sections.Learn, LearnOptions, {"weights", "values", "spaces"}),
+        (sections.Learn, LearnOptions, {"weights", "values", "spaces", "row_weights"}),
         (sections.Model, ModelOptions, {"outputs", "priors", "relations", "parents", "sizes"}),
         (declarations.Task, ValueOptions, set()),
         (declarations.Categorical, features.Categorical, set()),
