@@ -12,8 +12,9 @@ from stream_mtl.errors import ConfigError
 from stream_mtl.join.spec import TaskSpec
 from stream_mtl.label.base import cross_entropy
 from stream_mtl.learn.aitm import ratio
-from stream_mtl.learn.models import MultiTaskModel
+from stream_mtl.learn.models import RELATIONS, MultiTaskModel
 from stream_mtl.learn.sharing import ModelOptions
+from stream_mtl.processes.declared import _JOINT
 from tests.learn.fixtures import Weights, check, fixture, same
 
 LIVE = {
@@ -302,3 +303,14 @@ def test_the_transfer_follows_what_is_given_where_anything_is() -> None:
     ours(rows()).logits["joint.late"].sum().backward()
     reached = [bool((part != 0).any()) for part in ours.towers.linears[0].weight.grad]
     assert reached == [True, True, True, False]
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_the_join_knows_which_products_a_relation_teaches(relation: str) -> None:
+    tasks = [
+        TaskSpec("ctr", "click"),
+        TaskSpec("cvr", "buy", given="ctr"),
+        TaskSpec("worth", "buy", given="cvr", value="amount"),
+    ]
+    assert _JOINT.keys() == RELATIONS.keys()
+    assert _JOINT[relation](tasks) == RELATIONS[relation].joint(tasks)
