@@ -1,7 +1,8 @@
 """Whether the recommendation of `replay --compare` is worth following: over many streams, what it would have cost.
 
-Each stream is a market of clicks and late orders with a drift and delays of its own. A way is taken by what was graded in
-the first half of the time; what counts is how far it is behind the best way of the second half.
+Each stream is a market of clicks and late orders with a drift and delays of its own. Two things are asked: how far the way
+that all of the graded time recommends is behind the best of that time; and, harder, how far the way that its first half
+recommends is behind the best of its second half, of which nothing was known then.
 """
 
 import tempfile
@@ -16,7 +17,7 @@ from stream_mtl.config.load import load
 from stream_mtl.generate.command import generate_files
 from stream_mtl.processes.compare import CompareOptions, compare
 from stream_mtl.processes.verdict import backtest_of, contenders_of
-from stream_mtl.watch.comparison import ranked
+from stream_mtl.watch.comparison import Contender, recommend
 
 SETTINGS = (
     "model.name=logistic",
@@ -72,10 +73,12 @@ class Advice:
     """What following the recommendation cost on one stream."""
 
     stream: Stream
-    taken: str
-    best: str
-    behind: float  # log loss
-    spread: float  # by how much the worst way is behind the best: what there was to lose
+    recommended: str  # by all of the graded time
+    inside: float  # log loss that it has more than the best of that time
+    taken: str  # by the first half
+    best: str  # of the second half
+    behind: float  # log loss that the one has more than the other, in the second half
+    spread: float  # by how much the worst way is behind the best there: what there was to lose
 
 
 def streams(count: int, seed: int) -> list[Stream]:
@@ -105,9 +108,9 @@ def advise(
             yield _advice(stream, Path(folder), clicks, workers, stop)
 
 
-def mean_cost(advices: Sequence[Advice]) -> float:
-    """Return how far the ways that were taken are behind the best, on average."""
-    return fmean(one.behind for one in advices)
+def mean_costs(advices: Sequence[Advice]) -> dict[str, float]:
+    """Return, on average: what was recommended inside of its time, and behind it, beside what there was to lose."""
+    return {name: fmean(getattr(one, name) for one in advices) for name in ("inside", "behind", "spread")}
 
 
 def _advice(stream: Stream, folder: Path, clicks: int, workers: int, stop: Callable[[], bool]) -> Advice:
@@ -119,5 +122,19 @@ def _advice(stream: Stream, folder: Path, clicks: int, workers: int, stop: Calla
     output = made.outputs[0]
     past = backtest_of(made, output)
     assert past is not None
-    losses = [one.log_loss or 0.0 for one in ranked(contenders_of(made, output, 1))]
-    return Advice(stream, past.way, past.best, past.behind, losses[-1] - losses[0])
+    whole = contenders_of(made, output)
+    way = recommend(whole).way
+    all_time, later = (_losses(some) for some in (whole, contenders_of(made, output, 1)))
+    return Advice(
+        stream=stream,
+        recommended=str(way),
+        inside=all_time[str(way)] - min(all_time.values()),
+        taken=past.way,
+        best=past.best,
+        behind=past.behind,
+        spread=max(later.values()) - min(later.values()),
+    )
+
+
+def _losses(contenders: Sequence[Contender]) -> dict[str, float]:
+    return {one.name: one.log_loss or 0.0 for one in contenders}

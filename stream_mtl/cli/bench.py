@@ -100,9 +100,20 @@ def bench_advice(
     from stream_mtl.bench import advice
 
     found = []
-    table = Table(
-        "window", "early", "mean delay", "drift", "speed", "taken", "best", "behind", "of", box=box.SIMPLE
+    heads = (
+        "window",
+        "early",
+        "delay",
+        "drift",
+        "speed",
+        "recommended",
+        "above",
+        "1st half",
+        "2nd half",
+        "behind",
+        "of",
     )
+    table = Table(*heads, box=box.SIMPLE)
     for one in advice.advise(advice.streams(streams, seed), clicks, workers):
         found.append(one)
         own = one.stream
@@ -113,14 +124,17 @@ def bench_advice(
             f"{own.drift:.2f}",
             f"{own.speed:.2f}",
         )
-        table.add_row(*facts, one.taken, one.best, f"{one.behind:.4f}", f"{one.spread:.4f}")
+        costs = (f"{one.behind:.4f}", f"{one.spread:.4f}")
+        table.add_row(*facts, one.recommended, f"{one.inside:.4f}", one.taken, one.best, *costs)
+    means = advice.mean_costs(found)
     if as_json_:
-        typer.echo(json.dumps({"mean": advice.mean_cost(found), "streams": [asdict(one) for one in found]}))
+        typer.echo(json.dumps({"mean": means, "streams": [asdict(one) for one in found]}))
         return
-    console = Console(width=max(100, Console().width))
+    console = Console(width=max(130, Console().width))
     console.print(table)
     console.print(
-        f"log loss behind the best way of the second half, on average: {advice.mean_cost(found):.5f}"
+        f"log loss above the best, on average: {means['inside']:.5f} of what all of the time recommends; "
+        f"{means['behind']:.5f} in the second half of what the first recommends, of {means['spread']:.5f} there was to lose"
     )
 
 

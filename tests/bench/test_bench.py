@@ -81,7 +81,11 @@ def test_a_comparison_says_what_is_not_learning() -> None:
 
 
 def test_advice_is_judged_by_what_it_was_not_given() -> None:
-    told = json.loads(printed("advice", "--streams", "2", "--clicks", "1500", "--workers", "1", "--json"))
+    """On streams of seeds that were not used while the rule was built; the second half is not known to it at all."""
+    told = json.loads(
+        printed("advice", "--streams", "10", "--clicks", "4000", "--seed", "2026", "--workers", "1", "--json")
+    )
     for one in told["streams"]:
         assert 0 <= one["behind"] <= one["spread"]
-    assert told["mean"] == sum(one["behind"] for one in told["streams"]) / 2
+    assert told["mean"]["inside"] <= 0.002
+    assert told["mean"]["behind"] <= told["mean"]["spread"] / 2  # any way, blindly, loses about that
