@@ -2,7 +2,7 @@
 
 What is odd about kafka-python 3.0 and handled here: an error while a batch is unpacked leaves a consumer that polls
 for ever, so it is replaced by a new one; a wrong password looks like a broker that does not answer; the listener of
-a rebalance runs in the client's own thread.
+a rebalance runs in the client's own thread; a join that a poll did not wait for may be forgotten.
 """
 
 import logging
@@ -238,6 +238,7 @@ class Membership:
         self._moving = False
 
     def _look(self, timeout: int) -> None:
+        self._go_on_joining()
         try:
             with _answering("be a member of the group"), self._watchdog.watching(timeout / 1_000):
                 self._consumer.poll(timeout_ms=timeout)
@@ -246,6 +247,16 @@ class Membership:
             if isinstance(origin, StreamMtlError):  # of before_lost
                 raise origin from None
             raise
+
+    def _go_on_joining(self) -> None:
+        """Let a join that was begun be ended.
+
+        kafka-python 3.0 joins anew when it learns of partitions, and no longer knows that it does once it has dealt them
+        out: if a poll ends just then, nobody ever takes the answer, and the member has nothing for ever.
+        """
+        coordinator = self._consumer._coordinator
+        if getattr(coordinator, "_join_task", None) is not None:
+            coordinator.request_rejoin()
 
     def _assigned(self) -> frozenset[int]:
         ours = self._consumer.assignment()

@@ -203,3 +203,18 @@ def test_what_is_asked_before_our_client_is_back_is_asked_again(topics, monkeypa
     away = itertools.repeat(True)
     with pytest.raises(Unavailable, match="cannot describe topics"):
         topics.admin.existing([name])
+
+
+def test_a_join_that_a_poll_did_not_wait_for_is_ended_all_the_same(topics, names, group):
+    one = Member(topics, group, names)
+    until(lambda: one.holds == {0, 1, 2, 3}, one)
+    coordinator = one.membership._consumer._coordinator
+    coordinator._assignment_snapshot = {}  # as when partitions were not known yet
+    one.membership._look(0)
+    for _ in range(6_000):
+        if coordinator._join_task is None or coordinator._join_task.is_done:
+            break
+        time.sleep(0.01)
+    assert not coordinator.need_rejoin()  # kafka-python has forgotten it
+    until(lambda: not one.membership._moving and one.holds == {0, 1, 2, 3}, one)
+    one.membership.close()
