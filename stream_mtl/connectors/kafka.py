@@ -732,6 +732,7 @@ def _resolve(name: str, topic: Topic, count: int) -> Topic:
     return Topic(topic.name, topic.format, numbers)
 
 
+_NO_LEADER = (failures.UnknownBrokerIdError,)  # of a partition without one, which may be chosen yet
 _NO_TOPIC = failures.UnknownTopicOrPartitionError.errno
 
 
@@ -794,8 +795,8 @@ def _answering(what: str) -> Iterator[None]:
         ) from error
     except failures.FencedInstanceIdError as error:
         raise Fenced(f"kafka: cannot {what}: another process has our instance id") from error
-    except failures.RetriableError as error:
-        raise Unavailable(f"kafka: cannot {what}: {error}") from error
+    except (failures.RetriableError, *_NO_LEADER) as error:
+        raise Unavailable(f"kafka: cannot {what}: {error or type(error).__name__}") from error
     except failures.KafkaError as error:
         raise ConfigError(f"kafka: cannot {what}: {error}") from error
 

@@ -186,15 +186,16 @@ def test_an_offset_is_found_by_time(topics):
     assert topics.admin.at(name, 1 << 45) == {0: 1}
 
 
-def test_what_is_asked_before_our_client_is_back_is_asked_again(topics, monkeypatch):
-    from kafka.errors import NodeNotReadyError
+@pytest.mark.parametrize("error", ["NodeNotReadyError", "UnknownBrokerIdError"])
+def test_what_is_asked_before_our_client_is_back_is_asked_again(topics, monkeypatch, error):
+    from kafka import errors
 
     name, ask = topics.new(3), topics.admin._client.describe_topics
     away = iter([True, True, False])
 
     def asked(*wanted: object) -> object:
         if next(away):
-            raise NodeNotReadyError("No node_id provided")
+            raise getattr(errors, error)("No node_id provided")
         return ask(*wanted)
 
     monkeypatch.setattr(topics.admin._client, "describe_topics", asked)
