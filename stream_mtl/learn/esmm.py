@@ -42,7 +42,7 @@ class Esmm(Unrelated):
 
     @staticmethod
     def besides(tasks: Sequence[TaskSpec], options: ModelOptions) -> tuple[str, ...]:
-        """Return the imputed losses of the doubly robust form."""
+        """Return the imputed labels of the doubly robust form."""
         conditional = CONDITIONALS[options.conditional]
         imputes = conditional is not None and conditional.imputes
         return tuple(map(imputed_name, products(tasks))) if imputes else ()
@@ -69,7 +69,8 @@ class Esmm(Unrelated):
         if self._conditional is not None:
             for name, chain in self._paths.items():
                 reach = product([logits[step] for step in chain[:-1]]).detach().sigmoid()
-                alone, joint = self._conditional(found[name], reach, logits.get(imputed_name(name)))
+                imputed = logits.get(imputed_name(name))
+                alone, joint = self._conditional(found[name], reach, logits[name], imputed)
                 found[name] = alone
                 if joint is not None:
                     found[joint_name(name)] = found[joint_name(name)] + self._weight * joint

@@ -189,7 +189,9 @@ class _Outline:
             yield Node(task.name, "outputs", task.name, facts, self._head(task.name), reads)
         for name in relation.besides(self.recipe.tasks, self.options):
             reads = self._below(name)
-            yield Node(name, "outputs", name, ("loss that is imputed",), self._head(name), reads)
+            yield Node(
+                name, "outputs", name, ("logit of the label that is imputed",), self._head(name), reads
+            )
         for name in self.model.joint:
             given = reading[name][0]
             before = joint_name(given) if given in self.model.joint else given

@@ -11,7 +11,7 @@ from stream_mtl.join.spec import TaskSpec
 from stream_mtl.label import Plan, parse
 from stream_mtl.label.base import cross_entropy
 from stream_mtl.label.plan import Space
-from stream_mtl.learn.escm2 import FLOOR
+from stream_mtl.learn.escm2 import CONDITIONALS, FLOOR
 from stream_mtl.learn.learner import Learner
 from stream_mtl.learn.sharing import ModelOptions
 from tests.label.world import TASKS, lives, planned, tell
@@ -52,7 +52,9 @@ def test_the_loss_is_that_of_its_definition(conditional: str) -> None:
     losses = of._losses(of.model(of.inputs.read(one.features)), one)
     joint = cross_entropy(logits["joint.cvr"], torch.from_numpy(one.label[:, at["joint.cvr"]])).mean()
     expected = torch.zeros(())
-    guess = torch.nn.functional.softplus(logits["imputed.cvr"]) if conditional == "dr" else torch.zeros(30)
+    guess = torch.zeros(30)
+    if conditional == "dr":
+        guess = cross_entropy(logits["cvr"], logits["imputed.cvr"].sigmoid())
     for i in range(30):
         if not clicked[i]:
             continue
@@ -67,6 +69,42 @@ def test_the_loss_is_that_of_its_definition(conditional: str) -> None:
     torch.testing.assert_close(losses["joint.cvr"], joint + 0.5 * guess.mean())
     assert of.recipe.lesson_weight(of.recipe.plan.lessons[at["cvr"]]) == 0.5
     assert of.recipe.lesson_weight(of.recipe.plan.lessons[at["joint.cvr"]]) == 1
+
+
+@pytest.mark.parametrize("conditional", ["clicks", "ips", "dr"])
+def test_it_rests_at_the_true_conditional_rate(conditional: str) -> None:
+    made = CONDITIONALS[conditional]
+    assert made is not None
+    rng = torch.Generator().manual_seed(0)
+    clicked, bought = (torch.rand(4_000, generator=rng, dtype=torch.double) < p for p in (0.3, 0.2))
+    rate = float(bought[clicked].double().mean())
+    logits = torch.tensor([0.7, -0.3], dtype=torch.double, requires_grad=True)  # conditional, imputed
+    descent = torch.optim.Adam([logits], lr=0.05)
+    reach = clicked.double().mean().expand(4_000)
+    for _ in range(400):
+        descent.zero_grad()
+        b, c = logits[0].expand(4_000), logits[1].expand(4_000)
+        alone, joint = made(cross_entropy(b, bought.double()), reach, b, c)
+        total: Any = torch.where(clicked, alone, 0).mean() + (0 if joint is None else joint.mean())
+        total.backward()
+        descent.step()
+    assert float(logits[0].detach().sigmoid()) == pytest.approx(rate, abs=2e-3)
+    if made.imputes:
+        assert float(logits[1].detach().sigmoid()) == pytest.approx(rate, abs=2e-3)
+
+
+def test_what_teaches_the_imputed_label_does_not_teach_the_conditional() -> None:
+    made = CONDITIONALS["dr"]
+    assert made is not None
+    b = torch.tensor([0.4, -1.2], requires_grad=True)
+    c = torch.tensor([0.1, -0.5], requires_grad=True)
+    y, reach = torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.25])
+    alone, joint = made(cross_entropy(b, y), reach, b, c)
+    assert joint is not None
+    of_b, of_c = torch.autograd.grad((alone + joint).sum(), [b, c])
+    r, p = c.detach().sigmoid(), b.detach().sigmoid()
+    torch.testing.assert_close(of_b, p - r + (r - y) / reach)
+    torch.testing.assert_close(of_c, -2 * (y - r) * b.detach() ** 2 * r * (1 - r) / reach)
 
 
 def test_the_propensity_is_a_constant() -> None:
