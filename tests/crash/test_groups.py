@@ -13,9 +13,8 @@ from tests.crash.child import Child, until
 from tests.crash.points import orders
 from tests.services.plugin import needs
 
-pytestmark = needs(
-    "takeover", "end-offsets"
-)  # a small broker that has the former says wrongly where logs end
+# The small broker that lets members take over says wrongly where logs end.
+pytestmark = needs("takeover", "end-offsets")
 
 OLD = ("crew.lose", "crew.lost", "crew.between")
 NEW = ("crew.gain", "claims.after_claim", "recover.reading", "recover.end", "join.mirror")
