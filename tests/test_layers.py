@@ -12,7 +12,18 @@ import stream_mtl
 
 ROOT = Path(stream_mtl.__file__).parent
 
-PACKAGES = ("connectors", "events", "join", "label", "learn", "publish", "serve", "watch", "generate", "public")
+PACKAGES = (
+    "connectors",
+    "events",
+    "join",
+    "label",
+    "learn",
+    "publish",
+    "serve",
+    "watch",
+    "generate",
+    "public",
+)
 LEAVES = ("clock", "durable", "errors", "failpoints", "hashing", "measures", "varint")
 TOPS = ("config", "processes", "cli", "bench", "testing")  # may import anything; no package imports them
 

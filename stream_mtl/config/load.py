@@ -83,7 +83,7 @@ def _read(file: File) -> Document:
     try:
         text = file.read_text(encoding="utf-8-sig")
         tables = tomllib.loads(text)
-        tables.pop("generate", None)  # knobs of `stream-mtl gen --knobs`, which may share a file with what reads it
+        tables.pop("generate", None)  # knobs of `stream-mtl gen --knobs`, in the same file
         return document(str(file), tables, key_lines(text))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}; name an existing TOML file") from error
