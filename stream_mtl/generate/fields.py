@@ -45,6 +45,11 @@ def named_parent(options: GeneratorOptions, kind: str) -> str | None:
     return IDS[AFTER[kind]] if named.get(kind) else None
 
 
+def retracts(options: GeneratorOptions, kind: str) -> bool:
+    """Return whether a kind takes back what it follows. Nothing takes an exposure back."""
+    return {"refund": options.refund_retracts, "invalid_click": options.root != "click"}.get(kind, False)
+
+
 def event_fields(options: GeneratorOptions, kind: str) -> dict[str, FieldType]:
     """Return the fields of a kind in the order in which they are written; the time is ms since 1970."""
     if kind == options.root:
@@ -87,7 +92,8 @@ def avro_schema(options: GeneratorOptions, kind: str) -> dict[str, Any]:
 def chain_spec(options: GeneratorOptions) -> ChainSpec:
     """Return the chain for which the truth is told, with the tasks ctr (of impressions), cvr and order_value.
 
-    Where orders are given back and stay orders all the same, there is a task refund.
+    Where orders are given back and stay orders all the same, there is a task refund; where they do not, order_value is
+    what is left of them, of every click.
     """
     return ChainSpec(
         key=options.chain_key,
@@ -102,7 +108,13 @@ def _kind(options: GeneratorOptions, kind: str) -> KindSpec:
     if kind == options.root:
         return KindSpec(kind, id=IDS[kind])
     return KindSpec(
-        kind, (AFTER[kind],), window_of(options, kind), options.skew, IDS[kind], named_parent(options, kind)
+        kind,
+        (AFTER[kind],),
+        window_of(options, kind),
+        options.skew,
+        IDS[kind],
+        named_parent(options, kind),
+        retracts(options, kind),
     )
 
 
@@ -126,13 +138,16 @@ def window_of(options: GeneratorOptions, kind: str) -> Millis:
 def _tasks(options: GeneratorOptions) -> tuple[TaskSpec, ...]:
     clicks = (TaskSpec("ctr", "click"),) if options.root != "click" else ()
     given = "ctr" if clicks else None
-    back = "refund" in kinds(options) and not options.refund_retracts
-    return (
-        *clicks,
-        TaskSpec("cvr", "conversion", given=given),
-        TaskSpec("order_value", "conversion", given="cvr", value="amount"),
-        *((TaskSpec("refund", "refund", given="cvr"),) if back else ()),
+    cvr = TaskSpec("cvr", "conversion", given=given)
+    value = TaskSpec("order_value", "conversion", given="cvr", value="amount")
+    if "refund" not in kinds(options):
+        return (*clicks, cvr, value)
+    if not retracts(options, "refund"):
+        return (*clicks, cvr, value, TaskSpec("refund", "refund", given="cvr"))
+    net = TaskSpec(
+        "order_value", "conversion", given=given, value="amount", how="sum", less=("refund", "amount")
     )
+    return (*clicks, cvr, net)
 
 
 def _root(options: GeneratorOptions) -> dict[str, FieldType]:

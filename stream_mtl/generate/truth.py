@@ -4,6 +4,7 @@
 exposure and every order its click, and faults do not meet (`faults.py`), so each fate is a comparison.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,16 @@ import pyarrow as pa
 
 from stream_mtl.clock import END, Millis
 from stream_mtl.generate.faults import Fate, Records, arrivals, on_the_wire, once
-from stream_mtl.generate.fields import AFTER, IDS, PURPOSES, duration, kinds, named_parent, window_of
+from stream_mtl.generate.fields import (
+    AFTER,
+    IDS,
+    PURPOSES,
+    duration,
+    kinds,
+    named_parent,
+    retracts,
+    window_of,
+)
 from stream_mtl.generate.options import GeneratorOptions
 from stream_mtl.generate.seeds import ids, random, scrambled
 from stream_mtl.generate.stories import Steps, Stories
@@ -119,17 +129,29 @@ def truth_table(options: GeneratorOptions, stories: Stories, what: Written) -> p
 
 
 def _labels(options: GeneratorOptions, stories: Stories, what: Written) -> dict[str, pa.Array]:
-    """Return what is told of each task in the end."""
+    """Return what is told of each task in the end: where nothing was, or what was is taken back, a no."""
     joined = {kind: what.fates[kind] == Fate.JOINED for kind in kinds(options)}
-    seen, bought = joined[options.root] & joined["click"], joined["conversion"]
-    out = {}
+    known, out = joined[options.root], {}
     if options.root != "click":
-        out["ctr"] = pa.array(joined["click"].astype(np.int8), mask=~joined[options.root])
-    out["cvr"] = pa.array(bought.astype(np.int8), mask=~seen)
+        clicked = joined["click"] & ~_taken_back(options, joined, "click")
+        out["ctr"] = pa.array(clicked.astype(np.int8), mask=~known)
+        known = known & clicked
+    bought = known & joined["conversion"] & ~_taken_back(options, joined, "conversion")
+    out["cvr"] = pa.array(bought.astype(np.int8), mask=~known)
+    if retracts(options, "refund") and "refund" in joined:
+        left = stories.value - np.where(joined["refund"], stories.given_back, 0.0)
+        out["order_value"] = pa.array(left, mask=~(known & joined["conversion"]))
+        return out
     out["order_value"] = pa.array(stories.value, mask=~bought)
     if "refund" in joined:
         out["refund"] = pa.array(joined["refund"].astype(np.int8), mask=~bought)
     return out
+
+
+def _taken_back(options: GeneratorOptions, joined: Mapping[str, Bools], kind: str) -> Bools:
+    """Return of which exposures the event of a kind was taken back."""
+    backs = [joined[one] for one in joined if AFTER.get(one) == kind and retracts(options, one)]
+    return np.asarray(np.logical_or.reduce([np.zeros(len(joined[kind]), np.bool_), *backs]))
 
 
 def _late(options: GeneratorOptions, stories: Stories) -> dict[str, npt.NDArray[np.float64]]:

@@ -102,13 +102,21 @@ def _event(options: GeneratorOptions, kind: str, folder: str, format: FileFormat
         event["skew"] = duration(spec.skew)
     if spec.parent:
         event["parent"] = spec.parent
+    if spec.retracts:
+        event["retracts"] = True
     fields = event_fields(options, kind)
     event["fields"] = {name: type_ for name, type_ in fields.items() if name != TIME}
     return event
 
 
 def _task(task: TaskSpec) -> dict[str, Any]:
-    said = {"event": task.event, "value": task.value, "given": task.given}
+    said = {
+        "event": task.event,
+        "value": task.value,
+        "how": task.how if task.how != "first" else None,
+        "less": ".".join(task.less) if task.less else None,
+        "given": task.given,
+    }
     return {name: value for name, value in said.items() if value is not None}
 
 
