@@ -144,7 +144,7 @@ def _process(process: ProcessStatus) -> Text:
 
 def said(process: ProcessStatus) -> list[str]:
     """Return the facts of a process in words."""
-    chosen = _FACTS.get(process.role)
+    chosen = _FACTS.get(process.role.partition("-")[0])  # "train-fresh": of a challenger
     if chosen is None:
         return [f"{name} {_text(value)}" for name, value in islice(process.facts.items(), _OTHER_FACTS)]
     known = [(write, process.facts.get(name)) for name, write in chosen.items()]
