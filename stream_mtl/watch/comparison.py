@@ -145,7 +145,13 @@ def recommend(contenders: Sequence[Contender]) -> Recommendation:
     """
     able = [one for one in ranked(contenders) if not one.reads_ahead and _is_whole(one, contenders)]
     if not able:
-        return Recommendation(None, ["no way gave a prediction whose label is final"], [])
+        ahead = any(one.reads_ahead for one in contenders)
+        why = (
+            "every way reads ahead, which nobody can"
+            if ahead
+            else "no way gave a prediction whose label is final"
+        )
+        return Recommendation(None, [why], [])
     best = able[0]
     equals = [one for one in able if _as_good(one, best)]
     enough = max(CALIBRATED, _off(best))
