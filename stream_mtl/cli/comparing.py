@@ -59,20 +59,23 @@ def compare_(config: Path, loaded: Loaded, asked: Asked, out: Path | None, as_js
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int, int], None]]:
-    """Give a function that moves a bar on stderr; where that is no terminal, it is silent."""
+def progress_bar(what: str, counted: str = "") -> Iterator[Callable[[int, int, int], None]]:
+    """Give a function that moves a bar on stderr; where that is no terminal, it is silent.
+
+    It is told what is done, what there is, and a number that stands beside the bar, where `counted` says of what.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[records]:,} records"),
+        *((TextColumn("{task.fields[number]:,} " + counted),) if counted else ()),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, records=0)
+        task = bar.add_task(what, number=0)
 
-        def show(read: int, size: int, records: int) -> None:
-            bar.update(task, completed=read, total=max(size, 1), records=records)
+        def show(done: int, total: int, number: int) -> None:
+            bar.update(task, completed=done, total=max(total, 1), number=number)
 
         yield show
 

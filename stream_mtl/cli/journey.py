@@ -114,7 +114,7 @@ def replay_(
 
     made = loaded(config, overrides, events)
     folder = Path(f"{config.stem}-replay") if out is None else out
-    with stopped_by_signals() as stop, progress_bar("replay") as progress:
+    with stopped_by_signals() as stop, progress_bar("replay", "records") as progress:
         replayed = replay(made, folder / "dead-letters", stop, progress)
     report = report_of(replayed, f"Replay of {config.name}", config)
     page = folder / "report.html"

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 
 from stream_mtl.cli.app import app, say
+from stream_mtl.cli.comparing import progress_bar
 from stream_mtl.cli.tables import Json, print_table, print_wide, right
 
 
@@ -41,7 +42,7 @@ def load_(
     from stream_mtl.public.logs import log_named
 
     chosen = log_named(log)
-    with _progress("reading") as progress:
+    with progress_bar("reading", "rows") as progress:
         loaded = load(chosen, file, folder, progress)
     if as_json_:
         counts = {"events": loaded.events, "unreadable": loaded.unreadable, "left_out": loaded.left_out}
@@ -124,24 +125,5 @@ def _stages() -> Iterator[Callable[[str, int, int], None]]:
                 if not console.is_terminal:
                     say(stage)
             bar.update(tasks[stage], completed=done, total=max(total, 1))
-
-        yield show
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
-    """Give a function that moves a bar on stderr; where that is no terminal, it is silent."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, rows=0)
-
-        def show(done: int, total: int, rows: int) -> None:
-            bar.update(task, completed=done, total=max(total, 1), rows=rows)
 
         yield show
